@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The flow engine: runs one task's callbacks (retrieve, build, parse, page,
+ * emit) and keeps what they made. It does no I/O and reads no clock of its
+ * own, so the worker, `sluicectl flow try` and the tests drive the same code.
+ *
+ * Life of a task:
+ *
+ *     flow_task_new ── flow_task_resume ──► state FLOW_CALLS
+ *        ▲                                     │ flow_task_next_call: a call to carry out
+ *        │ round over: retrieve                │   flow_call_source / flow_call_request / flow_call_lookup
+ *        │ adds none: FLOW_DONE                ▼
+ *        └───────────── flow_call_response / flow_call_failed
+ *
+ * Responses may come in any order; they are parsed in the order of the calls.
+ * One thread owns a task. A callback that makes the task fail sets FLOW_FAILED.
+ */
+#ifndef SLUICE_FLOW_FLOW_H
+#define SLUICE_FLOW_FLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <sluice/plugin.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+struct json;
+struct plugin;			/* a loaded plugin: plugin/plugin.h */
+struct flow_task;
+struct flow_call;
+
+/* Limits and settings every task of a process shares. */
+struct flow_env {
+	const char *store_id;		/* goes into event identities */
+	int64_t event_max;		/* bytes of one event */
+	int64_t facts_max;		/* bytes of facts per task */
+	int64_t slice_records;
+	int64_t slice_bytes;
+	unsigned int calls_in_flight;
+	unsigned int call_retries;
+	int64_t (*now_ms)(void);	/* the clock; replaced in tests and replays */
+	/* Value of option name of plugin, from flows.yaml; NULL: its default. */
+	const char *(*option)(const struct plugin *plugin, const char *name);
+};
+
+enum flow_state {
+	FLOW_CALLS,	/* calls are waiting or under way */
+	FLOW_DONE,
+	FLOW_FAILED
+};
+
+/* What the driver has to do with a call next. */
+enum flow_step {
+	FLOW_STEP_NONE,		/* nothing: parsed, settled, or held until earlier ones are parsed */
+	FLOW_STEP_AGAIN,	/* SL_RETRY: the same call again after back-off (flow_call_tries so far) */
+	FLOW_STEP_LIMIT,	/* park the credential until flow_call_parked_s from now, then again */
+	FLOW_STEP_AUTH,		/* retire the credential, then again */
+	FLOW_STEP_SOURCE	/* again with the next source; the engine already excluded this one */
+};
+
+/* What the task made since the last flow_task_committed. Texts live in the task until then. */
+struct flow_upsert {
+	const struct sl_table *table;
+	const char *key;		/* NULL for append-only tables */
+	const char *const *values;	/* one per column of the table, as text; NULL = null */
+};
+struct flow_event {
+	const struct sl_stream *stream;
+	const char *json;
+	size_t len;
+};
+struct flow_submit {
+	const char *flow;
+	const char *params;
+};
+struct flow_output {
+	const struct flow_upsert *upserts;
+	size_t upsert_count;
+	const struct flow_event *events;
+	size_t event_count;
+	const struct flow_submit *submits;
+	size_t submit_count;
+	size_t records;
+	size_t bytes;
+};
+
+/*
+ * params is the task's JSON object (text, copied); it must have passed
+ * flow_check_params. id and commit_seq go into event identities; so do their
+ * indexes, so that a slice that is run again makes the same identities.
+ * checkpoint NULL: from the start.
+ */
+struct flow_task *flow_task_new(const struct flow_env *env, const struct plugin *plugin,
+				const struct sl_flow *flow, int64_t id, int64_t commit_seq,
+				const char *params, const char *checkpoint, struct error *err);
+void flow_task_free(struct flow_task **task);
+/* Runs the first retrieve, or goes on after the checkpoint. Look at the state afterwards. */
+void flow_task_resume(struct flow_task *task);
+enum flow_state flow_task_state(const struct flow_task *task);
+int64_t flow_task_id(const struct flow_task *task);
+const struct sl_flow *flow_task_flow(const struct flow_task *task);
+/* Memory held, for the process's budget. */
+size_t flow_task_memory(const struct flow_task *task);
+
+/* FLOW_DONE: the data as JSON ("null" when the flow set none). */
+const char *flow_task_result(const struct flow_task *task);
+/* FLOW_FAILED: the instruction (SL_FAIL, SL_GONE, SL_RETRY: try the task again later) and "(403, 'text')". */
+enum sl_result flow_task_failure(const struct flow_task *task, const char **text_r);
+
+/* --- calls --- */
+/* The next call to carry out, in order; NULL: none now. It counts as in flight until settled. delay_r: wait before. */
+struct flow_call *flow_task_next_call(struct flow_task *task, int64_t *delay_ms_r);
+size_t flow_task_in_flight(const struct flow_task *task);
+enum sl_kind flow_call_kind(const struct flow_call *call);
+const char *flow_call_operation(const struct flow_call *call);	/* "plugin.operation" */
+const char *flow_call_key(const struct flow_call *call);
+const char *flow_call_handle(const struct flow_call *call);	/* bound handle, or NULL */
+struct flow_task *flow_call_task(const struct flow_call *call);
+unsigned int flow_call_tries(const struct flow_call *call);
+int64_t flow_call_parked_s(const struct flow_call *call);
+void *flow_call_user(const struct flow_call *call);		/* the driver's own */
+void flow_call_set_user(struct flow_call *call, void *user);
+
+/*
+ * The sources that may still answer the call, in the operation's order: the
+ * i-th, or NULL. A call that goes on (h->next) has one. The driver picks one
+ * it has a credential for and settles it with flow_call_choose.
+ */
+const struct sl_source *flow_call_candidate(const struct flow_call *call, size_t index);
+void flow_call_choose(struct flow_call *call, const struct sl_source *source);
+const struct sl_source *flow_call_source(const struct flow_call *call);
+/* No candidate has a credential: settles the call with "No source is available at the moment". */
+enum flow_step flow_call_unavailable(struct flow_call *call);
+
+/* One name and value of a request; secret values must not be shown. */
+struct flow_pair {
+	const char *name, *value;
+	bool secret;
+};
+/* A request as built: texts live until the call is settled. */
+struct flow_request {
+	const char *method;
+	const char *url;		/* complete, secrets included */
+	const char *shown_url;		/* the same with *** for secrets: for logs and traces */
+	const struct flow_pair *headers;
+	size_t header_count;
+	const char *body;		/* NULL: none */
+	size_t body_len;
+	int64_t timeout_ms;		/* 0 = the default */
+	int redirects;
+};
+struct flow_credential {		/* members of one credential; borrowed */
+	const struct flow_pair *members;
+	size_t count;
+};
+/*
+ * Runs build for the chosen source. base_url NULL: the source's own. 0, or -1
+ * when build did not return SL_OK: then *step_r says what to do, as after a
+ * response.
+ */
+int flow_call_request(struct flow_call *call, const char *base_url, const struct flow_credential *credential,
+		      struct flow_request *request_r, enum flow_step *step_r);
+/* FLOW_STEP_* of the answer. Headers are borrowed for the call; the body is copied when it has to wait its turn. */
+enum flow_step flow_call_response(struct flow_call *call, int status, const struct flow_pair *headers,
+				  size_t header_count, const char *body, size_t body_len);
+/*
+ * No answer: time-out, connection lost, too large. result SL_RETRY or SL_FAIL.
+ * Settled like a response's result.
+ */
+enum flow_step flow_call_failed(struct flow_call *call, enum sl_result result, int status, const char *text);
+
+/* Lookups: which rows to read, and the rows as a JSON array of objects. */
+const struct sl_table *flow_call_table(const struct flow_call *call);
+const char *flow_call_column(const struct flow_call *call);
+enum flow_step flow_call_rows(struct flow_call *call, const char *rows_json, size_t len);
+
+/* --- output and slices --- */
+void flow_task_output(const struct flow_task *task, struct flow_output *output_r);
+/* True when slice_records or slice_bytes is reached and no join is open. */
+bool flow_task_slice_due(const struct flow_task *task);
+/* True when a checkpoint may be taken now (no join open). */
+bool flow_task_can_checkpoint(const struct flow_task *task);
+/* Appends the checkpoint (JSON) as of the last parsed response. Calls in flight are part of it. */
+void flow_task_checkpoint(const struct flow_task *task, struct buf *out);
+/* The output was committed: forgets it and counts commit_seq up. */
+void flow_task_committed(struct flow_task *task);
+
+/* --- creation --- */
+/* Checks a parameter object against the flow's declaration: unknown, missing, wrong type, out of bounds. */
+int flow_check_params(const struct sl_flow *flow, const struct json *params, struct error *err);
+
+#endif

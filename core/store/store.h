@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The task store: tasks, current state and the outbox, in one database so that
+ * one transaction covers all three. A family of drivers behind one ops struct,
+ * found by URL scheme (sqlite: here; postgresql: next). Callers use the
+ * store_* functions.
+ *
+ * Asynchronous: a request returns at once, its callback runs later on the loop
+ * thread that opened the store, exactly once, with err->code ERR_NONE on
+ * success. Request structs and what they point to belong to the caller and
+ * stay valid until the callback; results are valid during the callback only.
+ * Callbacks may make further requests. A store is used by one thread.
+ */
+#ifndef SLUICE_STORE_STORE_H
+#define SLUICE_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct loop;
+struct store;
+
+/* --- tasks --- */
+enum task_status { TASK_PENDING, TASK_PROCESSING, TASK_COMPLETE, TASK_FAILED };
+const char *task_status_name(enum task_status status);	/* "PENDING", … */
+
+struct task_row {		/* a row of scrape_request_log; texts are NULL for null */
+	int64_t id;
+	const char *flow, *platform, *params, *account_id, *source;
+	enum task_status status;
+	int priority;
+	const char *data, *checkpoint, *worker, *error_code, *unique_key;
+	const char *created_at, *scraped_at, *picked_at, *expires_at;	/* "YYYY-MM-DD HH:MM:SS.mmm" UTC */
+	int attempt, max_attempts, crashes, retry_count;
+	int64_t run_after_ms, lease_until_ms;	/* wall clock; 0 = none */
+	int64_t lease_token, commit_seq;
+};
+
+struct store_new_task {
+	const char *flow, *platform, *params;	/* params: a JSON object that was checked */
+	const char *account_id, *unique_key, *reason;
+	int priority;				/* 1 is most urgent */
+	int max_attempts;
+	int64_t expires_at_ms, run_after_ms;	/* 0 = none */
+};
+
+/* --- tables that plugins declare (plain data, so that the store knows no plugin) --- */
+enum store_type { STORE_BIGINT, STORE_DOUBLE, STORE_TEXT, STORE_BOOLEAN, STORE_JSON, STORE_TIMESTAMP, STORE_TEXT_ARRAY };
+enum store_rule { STORE_KEEP, STORE_OVERWRITE, STORE_ONCE };
+struct store_column {
+	const char *name;
+	enum store_type type;
+	enum store_rule rule;
+	bool written;			/* false: exists, but no upsert writes it */
+};
+struct store_table {
+	const char *name;
+	const char *key_column;		/* NULL: append-only */
+	bool stamped;			/* created_at, updated_at kept by the store */
+	const struct store_column *columns;
+	size_t column_count;
+	const char *const *indexes;
+	size_t index_count;
+};
+
+/* --- one commit --- */
+struct store_upsert {
+	const struct store_table *table;
+	const char *key;			/* NULL when append-only */
+	const char *const *values;		/* one per column; NULL = null */
+};
+struct store_outbox {			/* events of one stream, newline-separated JSON */
+	const char *queue;		/* direct: one row per bound queue; amqp: the stream's exchange and key */
+	const char *payload;
+	size_t payload_len;
+	uint32_t events;
+};
+/* What becomes of the task with this commit. */
+enum store_end {
+	STORE_SLICE,		/* goes on: checkpoint and a longer lease */
+	STORE_RELEASE,		/* back to PENDING with its checkpoint; no attempt counted */
+	STORE_RETRY,		/* back to PENDING at run_after_ms; attempt + 1 */
+	STORE_COMPLETE,
+	STORE_FAIL
+};
+struct store_commit {			/* one task's part of a group */
+	int64_t task_id, lease_token, commit_seq;	/* the fence */
+	enum store_end end;
+	const char *data;		/* COMPLETE: JSON; FAIL and RETRY: "(status, 'text')" */
+	const char *error_code;		/* FAIL, RETRY: "gone", "fail", "retry", "timeout", … */
+	const char *checkpoint;		/* SLICE, RELEASE, RETRY; NULL = none */
+	int64_t lease_until_ms;		/* SLICE */
+	int64_t run_after_ms;		/* RETRY, RELEASE; 0 = at once */
+	const struct store_upsert *upserts;
+	size_t upsert_count;
+	const struct store_outbox *outbox;	/* merged by queue over the group when written */
+	size_t outbox_count;
+	enum store_outcome {
+		STORE_COMMITTED,
+		STORE_LOST,		/* the fence did not match: nothing of this task was written */
+		STORE_REFUSED		/* the data itself was refused (error says why); nothing written */
+	} outcome;			/* set before the callback */
+	struct error error;		/* STORE_REFUSED */
+};
+
+struct store_claim {
+	const char *const *flows;
+	const size_t *slots;		/* how many of each flow at most */
+	size_t flow_count;
+	const char *worker;		/* node/role/pid, for people */
+	int64_t lease_ms;
+	bool alone_allowed;		/* may take one task that has to run alone (crashes > 0), when nothing else runs */
+};
+
+struct store_lease {
+	int64_t task_id, lease_token;
+	bool lost;			/* set before the callback: somebody else has it */
+};
+
+struct store_outbox_row {
+	int64_t id;
+	const char *queue;
+	const char *payload;
+	size_t payload_len;
+	uint32_t events;
+	int64_t created_ms;		/* wall clock, for the age of what waits */
+};
+
+struct store_depth {			/* what waits, by flow or queue */
+	const char *name;
+	int64_t pending, processing, complete, failed, scheduled;
+};
+
+typedef void store_done_fn(void *user, const struct error *err);
+typedef void store_claimed_fn(void *user, const struct task_row *rows, size_t count, const struct error *err);
+typedef void store_ids_fn(void *user, const int64_t *ids, size_t count, const struct error *err);
+typedef void store_outbox_fn(void *user, const struct store_outbox_row *rows, size_t count, const struct error *err);
+typedef void store_json_fn(void *user, const char *json, size_t len, const struct error *err);
+typedef void store_count_fn(void *user, int64_t count, const struct error *err);
+typedef void store_depth_fn(void *user, const struct store_depth *rows, size_t count, const struct error *err);
+
+struct store_options {
+	const char *status_queues;	/* comma-separated queues that take task status events; NULL: dropped */
+	int64_t busy_ms;		/* how long to wait for another process's transaction */
+	int crash_limit;		/* crashes alone before a task is quarantined (20) */
+};
+
+/* Opens (creating and migrating when create is set). NULL and err when it cannot. Blocks: start-up only. */
+struct store *store_open(struct loop *loop, const char *url, const struct store_options *options, bool create,
+			 struct error *err);
+/* Finishes what is under way, then closes. Pending callbacks run with ERR_CANCELLED. */
+void store_close(struct store **store);
+const char *store_id(const struct store *store);	/* a UUID made when the store was created */
+
+/* Creates or widens the tables plugins declare. A column of another type is ERR_INPUT naming both. Blocks: start-up only. */
+int store_ensure_tables(struct store *store, const struct store_table *const *tables, size_t count, struct error *err);
+
+/* Creates tasks (PENDING) with their status events, all or none. A live row with the same unique_key: ERR_INPUT. */
+void store_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done, void *user);
+/*
+ * Takes ready tasks, most urgent first, with a fresh lease_token each and a
+ * PROCESSING event, in one transaction.
+ */
+void store_claim(struct store *store, const struct store_claim *claim, store_claimed_fn *done, void *user);
+/*
+ * Commits a group in two steps: locks the tasks under (lease_token,
+ * commit_seq), then writes upserts (merged per key, ordered by table and key),
+ * outbox rows (one per queue; split at outbox_max bytes), status events and
+ * the tasks with commit_seq + 1. Each outcome is set. An error is the store's:
+ * nothing was written and the group may be repeated, except ERR_UNCLEAR, which
+ * the driver has already tried to read back.
+ */
+void store_commit(struct store *store, struct store_commit *group, size_t count, store_done_fn *done, void *user);
+void store_extend(struct store *store, struct store_lease *leases, size_t count, int64_t lease_ms,
+		  store_done_fn *done, void *user);
+/*
+ * Housekeeping by the timer: expired leases back to PENDING with crashes + 1
+ * (FAILED at the limit), due rows made ready. count: rows changed.
+ */
+void store_rescue(struct store *store, store_count_fn *done, void *user);
+/* Flows that have ready rows, with how many: what the timer nudges workers about. */
+void store_ready(struct store *store, store_depth_fn *done, void *user);
+/* Rows of table where column = value, at most limit, as a JSON array of objects. */
+void store_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,
+		  size_t limit, store_json_fn *done, void *user);
+
+/* --- outbox, for direct: sinks and relays --- */
+/* Rows of queue in order of id that are not among skip, up to max_rows and max_bytes (at least one row when there is one). */
+void store_outbox_read(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,
+		       size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user);
+void store_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user);
+/* Moves parts of outbox rows to the dead letters, deleting the rows in the same transaction when delete is set. */
+struct store_dead {
+	const char *queue;
+	const char *payload;		/* the one message or event */
+	size_t payload_len;
+	const char *reason;
+	const char *code;		/* short: "json", "column", "warehouse 53" */
+	const char *dedup_id;		/* a repeat with the same id is not stored twice */
+};
+void store_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
+		       store_done_fn *done, void *user);
+/* Bytes waiting in the outbox, for outbox.max_bytes. */
+void store_outbox_bytes(struct store *store, store_count_fn *done, void *user);
+
+/* --- for sluicectl: JSON arrays of objects --- */
+struct store_task_filter {
+	const char *flow;		/* NULL = all */
+	const char *status;		/* NULL = all */
+	int64_t before_id;		/* 0 = newest first from the end */
+	size_t limit;
+};
+void store_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user);
+void store_task_get(struct store *store, int64_t id, store_json_fn *done, void *user);	/* ERR_NOT_FOUND */
+void store_depths(struct store *store, store_depth_fn *done, void *user);		/* tasks by flow and status */
+void store_dead_list(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user);
+/* Events committed to the outbox since the store was made, and rows waiting now, by queue: [{queue, events, waiting_rows, waiting_events, waiting_bytes}] */
+void store_outbox_totals(struct store *store, store_json_fn *done, void *user);
+
+#endif
