@@ -1,0 +1,1 @@
+core_libcore_a_SOURCES += core/httpd/httpd.c core/httpd/httpd.h
