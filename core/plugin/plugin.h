@@ -34,11 +34,26 @@ void plugin_set_free(struct plugin_set **set);
 int plugin_load(struct plugin_set *set, const char *path, const struct plugin_file *expected,
 		const struct plugin **plugin_r, struct error *err);
 
+/*
+ * Adds a descriptor that is linked into the program (unit tests, fake hosts):
+ * the same checks but for the file's. path is what messages name.
+ */
+int plugin_add_static(struct plugin_set *set, const char *path, const struct sl_plugin *descriptor,
+		      const struct plugin **plugin_r, struct error *err);
+
 size_t plugin_count(const struct plugin_set *set);
 const struct plugin *plugin_at(const struct plugin_set *set, size_t index);
 const struct sl_plugin *plugin_descriptor(const struct plugin *plugin);	/* the host's own copy */
 const char *plugin_path(const struct plugin *plugin);
 const struct plugin_file *plugin_file(const struct plugin *plugin);
+
+/*
+ * The host's copy of a struct the plugin declared and now passes by its own
+ * address (an operation, table, stream or source); NULL when it never declared it.
+ */
+const void *plugin_own(const struct plugin *plugin, const void *theirs);
+/* The address in the plugin of a struct the host copied: what its callbacks compare with. */
+const void *plugin_theirs(const struct plugin *plugin, const void *own);
 
 /* By name over all plugins; NULL when there is none. plugin_r may be NULL. */
 const struct sl_flow *plugin_find_flow(const struct plugin_set *set, const char *name, const struct plugin **plugin_r);
