@@ -4,7 +4,7 @@
  * read through opaque values that live as long as the document. Documents that
  * simdjson refuses for bad UTF-8, lone surrogates or numbers too large are
  * sanitised (U+FFFD; the large number becomes text) and parsed once more;
- * json_doc_sanitised tells. Not thread-safe per document.
+ * json_doc_sanitised tells. Different threads may read a document at once.
  */
 #ifndef SLUICE_JSON_JSON_H
 #define SLUICE_JSON_JSON_H
@@ -23,7 +23,8 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_UINT, JSON_DOUBLE, JSON_ST
 
 /*
  * Parses len bytes (copied). Depth is limited to 256. Returns NULL and an
- * ERR_INPUT error naming what is wrong and at which byte where known.
+ * ERR_INPUT error naming what is wrong and at which byte where known. A leading
+ * byte order mark is skipped. Of members with equal keys the first is found.
  */
 struct json_doc *json_parse(const char *bytes, size_t len, struct error *err);
 void json_doc_free(struct json_doc **doc);
@@ -53,7 +54,7 @@ const char *json_string(const struct json *value, size_t *len_r);
 bool json_int(const struct json *value, int64_t *value_r);
 bool json_double(const struct json *value, double *value_r);	/* numbers, and text that is wholly a number */
 bool json_bool(const struct json *value, bool *value_r);	/* only true and false */
-/* Appends the value as compact JSON; numbers above 2^53 stay exact. NULL appends null. */
+/* Appends the value as compact JSON; numbers above 2^53 stay exact, U+0000 becomes U+FFFD. NULL appends null. */
 void json_print(const struct json *value, struct buf *out);
 
 #endif

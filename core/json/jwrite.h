@@ -12,10 +12,12 @@
 #include <stdint.h>
 
 struct buf;
+struct json;
 
 struct jwrite {
 	struct buf *out;	/* borrowed */
 	uint64_t comma;		/* one bit per open level: a comma is due */
+	uint64_t object;	/* one bit per open level: it is an object */
 	unsigned int depth;	/* at most 63 */
 };
 
@@ -33,5 +35,7 @@ void jwrite_bool(struct jwrite *w, const char *name, bool value);
 void jwrite_null(struct jwrite *w, const char *name);
 /* json is one complete JSON value, trusted to be valid. */
 void jwrite_raw(struct jwrite *w, const char *name, const char *json, size_t len);
+/* A value read from a document, as json_print writes it. NULL writes null. */
+void jwrite_value(struct jwrite *w, const char *name, const struct json *value);
 
 #endif

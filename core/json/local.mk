@@ -1,0 +1,7 @@
+core_libcore_a_SOURCES += \
+	core/json/internal.h \
+	core/json/json.cc \
+	core/json/json.h \
+	core/json/jwrite.c \
+	core/json/jwrite.h \
+	core/json/sanitise.c
