@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 core_libcore_a_SOURCES += \
 	core/json/internal.h \
 	core/json/json.cc \
