@@ -88,7 +88,7 @@ struct sl_host {
 	const char *(*outcome_text)(const struct sl_call *c);
 	int (*status)(const struct sl_call *c);			/* of its last response, 0 without one */
 
-	/* --- facts: the flow's memory; saved with the task (1 MiB) --- */
+	/* --- facts: the flow's memory; saved with the task (1 MiB); every callback but build may set them --- */
 	void (*set_int)(struct sl_task *t, const char *name, int64_t value);
 	int64_t (*get_int)(const struct sl_task *t, const char *name, int64_t fallback);
 	void (*set_text)(struct sl_task *t, const char *name, const char *text);
@@ -102,7 +102,7 @@ struct sl_host {
 	/* --- build --- */
 	void (*get)(struct sl_request *r, const char *path);		/* below the base URL */
 	void (*post)(struct sl_request *r, const char *path);
-	/* An absolute URL; must keep the base URL's origin, or the call fails. */
+	/* An absolute URL; must keep the base URL's origin, or the call fails. Without a base URL: any public one. */
 	void (*follow)(struct sl_request *r, const char *url);
 	void (*query)(struct sl_request *r, const char *name, const char *value);	/* NULL value: left out */
 	void (*query_int)(struct sl_request *r, const char *name, int64_t value);
@@ -121,7 +121,7 @@ struct sl_host {
 	/* Queries: the statement and its {name:Type} parameters. */
 	void (*sql)(struct sl_request *r, const char *statement);
 	void (*sql_param)(struct sl_request *r, const char *name, const char *value);
-	/* Blobs: where the object goes. */
+	/* Blobs: where the object goes. Its bytes: the GET's body, the rows of sql, or without these body_text's. */
 	void (*object)(struct sl_request *r, const char *name, const char *content_type);
 
 	/* --- parse: reading JSON --- */
@@ -192,6 +192,13 @@ struct sl_host {
 	void (*row_text)(struct sl_row *row, const char *column, const char *value);	/* NULL: NULL or the default */
 	void (*row_int)(struct sl_row *row, const char *column, int64_t value);
 	void (*row_float)(struct sl_row *row, const char *column, double value);
+
+	/* --- records once more: walking a group whose keys are not known beforehand --- */
+	/* The key of the index-th value of group; NULL past the last. */
+	const char *(*value_name)(const struct sl_record *rec, enum sl_group group, size_t index);
+	/* Writes a value as the JSON it is (lists and objects too); null when it is not there. */
+	void (*out_value)(struct sl_out *out, const char *name, const struct sl_record *rec, enum sl_group group,
+			  const char *key);
 };
 
 #endif

@@ -47,9 +47,11 @@ enum sl_source_flags {
 
 /*
  * A source is one upstream API. base_url may contain {handle}, replaced by the
- * handle the call is bound to. Everything in a credential is a secret unless
- * its name is in public_fields. secret_names lists further headers and query
- * parameters that must never be shown.
+ * handle the call is bound to. base_url "": each request brings its own URL
+ * (h->follow), which must be public: private addresses are refused.
+ * Everything in a credential is a secret unless its name is in public_fields.
+ * secret_names lists further headers and query parameters that must never be
+ * shown.
  */
 struct sl_source {
 	size_t size;

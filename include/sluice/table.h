@@ -54,8 +54,9 @@ enum sl_rule {
 };
 
 /*
- * A column filled from the record's value key of group. key NULL: no upsert
- * writes the column (other systems do). Lists end with name NULL.
+ * A column filled from the record's value key of group. key "": from the whole
+ * group, as an object. key NULL: no upsert writes the column (other systems
+ * do). Lists end with name NULL.
  */
 struct sl_column {
 	const char *name;
