@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The validated configuration: everything flows.yaml says, with every default
+ * filled in. Plain data in one arena; nothing in it changes after loading.
+ * Secrets in it are never printed: conf_part_json goes only into the sealed
+ * memory that a role inherits.
+ */
+#ifndef SLUICE_CONF_MODEL_H
+#define SLUICE_CONF_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct arena;
+struct buf;
+struct json;
+struct conf_catalogue;		/* what the plugins offer: conf/catalogue.h */
+struct conf_errors;		/* what is wrong, with positions: conf/errors.h */
+
+enum conf_mode { CONF_SINGLE, CONF_PROCESSES };
+enum conf_durability { CONF_INSERTED, CONF_FSYNC, CONF_QUORUM };
+
+struct conf_pair {
+	const char *name, *value;
+};
+
+struct conf_source {
+	const char *name;
+	const char *base_url;			/* NULL: the plugin's */
+	const struct conf_pair *credential;	/* members of the static credential; secret */
+	size_t credential_count;
+	const char *const *limits;		/* "100/30s", NULL: the plugin's */
+	size_t limit_count;
+};
+
+struct conf_weight {
+	const char *source;
+	double weight;				/* 0 in an ordered list */
+};
+struct conf_operation {
+	const char *name;			/* "plugin.operation" */
+	bool weighted;
+	const struct conf_weight *sources;	/* in order of preference, or weighted */
+	size_t source_count;
+};
+
+struct conf_flow {
+	const char *name;
+	const char *plugin, *platform;
+	bool enabled;				/* listed in flows: (only listed flows run) */
+	const char *group;			/* one worker set for all flows of a group; NULL = its own */
+	int workers, concurrency, attempts, priority;
+	int64_t timeout_ms;			/* per slice of a task */
+	int64_t max_tasks;			/* recycle a worker after so many; 0 = never */
+	int64_t max_rss;			/* … or above so many bytes; 0 = never */
+	const char *const *sources;		/* the only sources it may use; NULL = all */
+	size_t source_count;
+	const char *const *unique;		/* parameters that make a live request unique */
+	size_t unique_count;
+	const char *schedule;			/* checked, carried out by a later version; NULL = none */
+};
+
+struct conf_sink {
+	const char *name;
+	const char *plugin, *queue;
+	const char *exchange, *key;		/* what the queue is bound to */
+	bool enabled;
+	int consumers;
+	int64_t batch_rows, batch_bytes, batch_age_ms;
+	int64_t prefetch;			/* rows taken but not acknowledged; at least two batches */
+	int64_t deadline_ms;			/* of one insert */
+	enum conf_durability durability;
+};
+
+struct conf_stream {				/* streams that plugins emit to */
+	const char *name;
+	const char *exchange, *key;
+	bool drop;				/* unrouted: drop */
+};
+
+struct conf_plugin {
+	const char *name;
+	const char *path;
+	uint64_t device, inode, size;		/* what the probe saw */
+	const char *sha256;
+	const struct conf_pair *options;	/* set in flows.yaml or defaulted; secret ones too */
+	size_t option_count;
+};
+
+struct conf_model {
+	struct arena *arena;
+	const char *file;			/* where it was read from */
+	const char *state;			/* state directory */
+	enum conf_mode mode;
+	const char *log_level;
+	const char *tasks, *objects, *bus, *limits, *warehouse;	/* store URLs */
+	const struct conf_source *sources;
+	size_t source_count;
+	const struct conf_operation *operations;
+	size_t operation_count;
+	const struct conf_flow *flows;
+	size_t flow_count;
+	const struct conf_sink *sinks;
+	size_t sink_count;
+	const struct conf_stream *streams;
+	size_t stream_count;
+	const struct conf_plugin *plugins;
+	size_t plugin_count;
+	/* DESIGN §11's named limits */
+	int64_t lease_ms;			/* 60 s, extended every third of it */
+	int64_t group_ms;			/* group commit: 5 ms … */
+	int group_tasks;			/* … or 64 tasks */
+	int64_t group_bytes;			/* 8 MiB */
+	int64_t slice_records, slice_bytes;	/* 1,000; 4 MiB */
+	int crash_limit;			/* 20 */
+	int64_t response_max;			/* 16 MiB */
+	int64_t request_timeout_ms, connect_timeout_ms;		/* 30 s, 5 s */
+	int calls_in_flight, call_retries;	/* 10, 2 */
+	int64_t facts_max, event_max;		/* 1 MiB, 1 MiB */
+	int64_t relay_events, relay_bytes, relay_age_ms;	/* 500, 256 KiB, 20 ms */
+	int64_t outbox_max;			/* 1 GiB */
+	int64_t memory_max;			/* per worker and sink process, 256 MiB */
+	int64_t drain_ms;			/* 30 s */
+	int64_t suspect_wait_ms;		/* H: 180 s; 0 with chdb: */
+	int breaker_failures;			/* 5 */
+	int64_t breaker_first_ms, breaker_cap_ms;		/* 1 s, 60 s */
+	int64_t restart_first_ms, restart_cap_ms;		/* 1 s, 60 s */
+	int64_t ready_timeout_ms;		/* a role has to be ready by then: 30 s */
+};
+
+/*
+ * Reads and checks path. NULL when anything is wrong: then errors holds all of
+ * it, in the file's order. state: the state directory when the file names none.
+ */
+struct conf_model *conf_load(const char *path, const struct conf_catalogue *catalogue, const char *state,
+			     struct conf_errors *errors);
+void conf_free(struct conf_model **model);
+
+const struct conf_flow *conf_flow(const struct conf_model *model, const char *name);
+const struct conf_sink *conf_sink(const struct conf_model *model, const char *name);
+const struct conf_source *conf_source(const struct conf_model *model, const char *name);
+const struct conf_operation *conf_operation(const struct conf_model *model, const char *name);
+/* The queues that events of an exchange and key go to, over enabled sinks: the i-th, or NULL. */
+const char *conf_route(const struct conf_model *model, const char *exchange, const char *key, size_t index);
+
+/* Writes the model as JSON, and reads it back in a role. Only what was written by the same program is read. */
+void conf_part_json(const struct conf_model *model, struct buf *out);
+struct conf_model *conf_part_read(const struct json *part, struct error *err);
+
+#endif
