@@ -1,1 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+core_libcore_a_SOURCES += \
+	core/plugin/check.c \
+	core/plugin/internal.h \
+	core/plugin/load.c \
+	core/plugin/own.c \
+	core/plugin/plugin.h \
+	core/plugin/print.c \
+	core/plugin/probe.c \
+	core/plugin/probe.h
