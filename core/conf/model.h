@@ -70,6 +70,7 @@ struct conf_sink {
 	bool enabled;
 	int consumers;
 	int64_t batch_rows, batch_bytes, batch_age_ms;
+	const char *table;
 	int64_t prefetch;			/* rows taken but not acknowledged; at least two batches */
 	int64_t deadline_ms;			/* of one insert */
 	enum conf_durability durability;
@@ -129,7 +130,26 @@ struct conf_model {
 	int64_t breaker_first_ms, breaker_cap_ms;		/* 1 s, 60 s */
 	int64_t restart_first_ms, restart_cap_ms;		/* 1 s, 60 s */
 	int64_t ready_timeout_ms;		/* a role has to be ready by then: 30 s */
+	int relay_workers, relay_window;	/* 1, 1,000 */
+	const char *gateway_http, *gateway_grpc;	/* HOST:PORT, or NULL */
 };
+
+struct conf_env;		/* where ${NAME} comes from: conf/yaml.h */
+struct conf_file;		/* a file that was read, not checked yet */
+
+/*
+ * Loading in two steps, since the plugins' folders stand in the file and the
+ * plugins have to be probed before the file can be checked. conf_read: NULL
+ * when there is no tree at all; what is wrong so far is in errors, and
+ * conf_check adds to it. env is borrowed for the call; env->state must be set.
+ */
+struct conf_file *conf_read(const char *path, const struct conf_env *env, struct conf_errors *errors);
+void conf_file_free(struct conf_file **file);
+/* The folders of plugins.path that are well-formed; borrowed. NULL: none given. */
+const char *const *conf_file_plugin_path(const struct conf_file *file, size_t *count_r);
+/* NULL when errors->count > 0 afterwards. The model does not need the file any more. */
+struct conf_model *conf_check(const struct conf_file *file, const struct conf_catalogue *catalogue,
+			      struct conf_errors *errors);
 
 /*
  * Reads and checks path. NULL when anything is wrong: then errors holds all of
@@ -146,6 +166,15 @@ const struct conf_operation *conf_operation(const struct conf_model *model, cons
 /* The queues that events of an exchange and key go to, over enabled sinks: the i-th, or NULL. */
 const char *conf_route(const struct conf_model *model, const char *exchange, const char *key, size_t index);
 
+/*
+ * Reduces model to what a role needs; what remains is borrowed from model. names
+ * are the flows of a worker or the sinks of a sink process, NULL = all. Only a
+ * worker gets credentials, and only workers and sinks the options of the plugins
+ * they run. Write part with conf_part_json; free nothing of it but arena.
+ */
+enum conf_role { CONF_FOR_WORKER, CONF_FOR_SINK, CONF_FOR_RELAY, CONF_FOR_TIMER, CONF_FOR_GATEWAY };
+void conf_part(struct conf_model *part, struct arena *arena, const struct conf_model *model, enum conf_role role,
+	       const char *const *names, size_t count);
 /* Writes the model as JSON, and reads it back in a role. Only what was written by the same program is read. */
 void conf_part_json(const struct conf_model *model, struct buf *out);
 struct conf_model *conf_part_read(const struct json *part, struct error *err);
