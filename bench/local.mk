@@ -1,1 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+
+# Not run by make check: make bench/json_bench && bench/json_bench
+EXTRA_PROGRAMS += bench/json_bench
+bench_json_bench_SOURCES = bench/json_bench.c
+bench_json_bench_LDADD = core/libcore.a $(SLUICE_LIBS)

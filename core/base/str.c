@@ -94,45 +94,38 @@ bool str_is_name(const char *text)
 	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") == len;
 }
 
-/* Length of the well-formed sequence at p (RFC 3629: no overlong form, no surrogate), 0 when there is none. */
-static size_t utf8_sequence(const unsigned char *p, size_t left)
+int str_utf8_step(const char *bytes, size_t len)
 {
-	unsigned char low = 0x80, high = 0xbf;
-	size_t len;
+	const unsigned char *p = (const unsigned char *)bytes;
+	unsigned char low, high;
+	int follow, i;
 
 	if (p[0] < 0x80)
 		return 1;
 	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	if (left < len)
-		return 0;
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xed)
-		high = 0x9f;
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	if (p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < len; i++)
-		if (p[i] < 0x80 || p[i] > 0xbf)
-			return 0;
-	return len;
+		return -1;
+	follow = p[0] < 0xe0 ? 1 : p[0] < 0xf0 ? 2 : 3;
+	/* The second byte rules out overlong forms, surrogates and what is above U+10FFFF. */
+	low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
+	high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
+	for (i = 1; i <= follow; i++) {
+		if ((size_t)i >= len || p[i] < low || p[i] > high)
+			return -i;
+		low = 0x80;
+		high = 0xbf;
+	}
+	return i;
 }
 
 bool str_is_utf8(const char *bytes, size_t len)
 {
-	const unsigned char *p = (const unsigned char *)bytes;
+	while (len > 0) {
+		int step = str_utf8_step(bytes, len);
 
-	for (size_t at = 0; at < len;) {
-		size_t step = utf8_sequence(p + at, len - at);
-
-		if (step == 0)
+		if (step < 0)
 			return false;
-		at += step;
+		bytes += step;
+		len -= (size_t)step;
 	}
 	return true;
 }

@@ -15,6 +15,11 @@ bool str_ends(const char *text, const char *suffix);
 const char *str_nearest(const char *word, const char *const *candidates, size_t count);
 /* [a-z][a-z0-9_-]*, 1 to 64 characters: names of plugins, flows, sinks. */
 bool str_is_name(const char *text);
+/*
+ * What bytes (len > 0) starts with: n > 0, a well-formed UTF-8 sequence of n
+ * bytes; -n, n bytes that one U+FFFD replaces.
+ */
+int str_utf8_step(const char *bytes, size_t len);
 bool str_is_utf8(const char *bytes, size_t len);
 /* Appends text percent-encoded for a URL query or path segment (RFC 3986 unreserved kept). */
 void str_url_encode(struct buf *out, const char *text, size_t len);

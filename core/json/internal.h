@@ -13,12 +13,6 @@
 #define JSON_DEPTH_MAX 256	/* containers inside each other */
 #define JSON_REPLACEMENT "\xef\xbf\xbd"	/* U+FFFD */
 
-/*
- * What bytes (len > 0) starts with: n > 0, a well-formed UTF-8 sequence of n
- * bytes; -n, n bytes that one U+FFFD replaces.
- */
-int json_utf8_step(const char *bytes, size_t len);
-
 /* Appends bytes as a JSON string with its quotes; bad UTF-8 and U+0000 become U+FFFD. */
 void json_add_string(struct buf *out, const char *bytes, size_t len);
 void json_add_int(struct buf *out, int64_t value);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "json/internal.h"
 #include "json/json.h"
 #include "json/jwrite.h"
@@ -23,7 +24,7 @@ static size_t add_special(struct buf *out, const char *bytes, size_t len)
 	int step;
 
 	if (c >= 0x80) {
-		step = json_utf8_step(bytes, len);
+		step = str_utf8_step(bytes, len);
 		if (step > 0)
 			buf_add(out, bytes, (size_t)step);
 		else

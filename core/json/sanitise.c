@@ -4,10 +4,10 @@
  * bytes that checks the grammar, so that an error can name its place, and
  * copies the document with what APIs get wrong put right. Any thread.
  */
-#include <limits.h>
 #include <string.h>
 
 #include "base/num.h"
+#include "base/str.h"
 #include "json/internal.h"
 
 struct scan {
@@ -16,36 +16,6 @@ struct scan {
 	struct error *err;
 	bool changed;
 };
-
-/* The range a second byte must be in, for each first byte; 0 bytes to follow: not a first byte. */
-static int utf8_follow(unsigned char first, unsigned char *low_r, unsigned char *high_r)
-{
-	*low_r = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-	*high_r = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-	if (first >= 0xc2 && first <= 0xdf)
-		return 1;
-	if (first >= 0xe0 && first <= 0xef)
-		return 2;
-	return first >= 0xf0 && first <= 0xf4 ? 3 : 0;
-}
-
-int json_utf8_step(const char *bytes, size_t len)
-{
-	const unsigned char *p = (const unsigned char *)bytes;
-	unsigned char low, high;
-	int follow, i;
-
-	if (p[0] < 0x80)
-		return 1;
-	follow = utf8_follow(p[0], &low, &high);
-	for (i = 1; i <= follow; i++) {
-		if ((size_t)i >= len || p[i] < low || p[i] > high)
-			return -i;
-		low = 0x80;
-		high = 0xbf;
-	}
-	return follow > 0 ? i : -1;
-}
 
 static int scan_error(struct scan *s, const char *what)
 {
@@ -136,7 +106,7 @@ static int scan_string(struct scan *s)
 	if (!scan_take(s, '"'))
 		return scan_error(s, "expected a string");
 	while (s->at < s->end && *s->at != '"') {
-		int step = json_utf8_step(s->at, (size_t)(s->end - s->at));
+		int step = str_utf8_step(s->at, (size_t)(s->end - s->at));
 
 		if (*s->at == '\\') {
 			if (scan_escape(s) < 0)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# A target NAME_fuzz.c with a folder corpus/NAME. make check replays the corpora; to fuzz, see json_fuzz.c.
+check_PROGRAMS += tests/fuzz/json_replay
+tests_fuzz_json_replay_SOURCES = tests/fuzz/json_fuzz.c tests/fuzz/replay.c
+tests_fuzz_json_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
+
+dist_check_SCRIPTS += tests/fuzz/replay
+TESTS += tests/fuzz/replay
+EXTRA_DIST += \
+	tests/fuzz/corpus/json/bad-utf8.json \
+	tests/fuzz/corpus/json/bom.json \
+	tests/fuzz/corpus/json/empty.txt \
+	tests/fuzz/corpus/json/equal-keys.json \
+	tests/fuzz/corpus/json/giant-number.json \
+	tests/fuzz/corpus/json/html.txt \
+	tests/fuzz/corpus/json/lone-surrogate.json \
+	tests/fuzz/corpus/json/nested.json \
+	tests/fuzz/corpus/json/nul-escape.json \
+	tests/fuzz/corpus/json/profile.json \
+	tests/fuzz/corpus/json/scalar.json \
+	tests/fuzz/corpus/json/too-nested.json \
+	tests/fuzz/corpus/json/truncated.json
