@@ -4,3 +4,10 @@ check_PROGRAMS += tests/unit/json_test
 tests_unit_json_test_SOURCES = tests/unit/json_test.c
 tests_unit_json_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/json_test
+
+check_PROGRAMS += tests/unit/native_test tests/unit/warehouse_test
+TESTS += tests/unit/native_test tests/unit/warehouse_test
+tests_unit_native_test_SOURCES = tests/unit/native_test.c
+tests_unit_native_test_LDADD = core/libcore.a $(TEST_LIBS)
+tests_unit_warehouse_test_SOURCES = tests/unit/warehouse_test.c
+tests_unit_warehouse_test_LDADD = core/libcore.a $(TEST_LIBS)
