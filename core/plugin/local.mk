@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 core_libcore_a_SOURCES += \
 	core/plugin/check.c \
+	core/plugin/discover.c \
+	core/plugin/discover.h \
 	core/plugin/internal.h \
 	core/plugin/load.c \
 	core/plugin/own.c \

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which processes a configuration asks for. */
+#include "base/arena.h"
+#include "base/str.h"
+#include "conf/model.h"
+#include "supervisor/supervisor.h"
+
+static void add(struct supervisor *supervisor, const char *role, const char *title, const char *const *names,
+		size_t name_count)
+{
+	supervisor->children = mem_realloc(supervisor->children,
+					   (supervisor->child_count + 1) * sizeof(*supervisor->children));
+	supervisor->children[supervisor->child_count++] = child_new(supervisor, role, title, names, name_count);
+}
+
+static void add_workers(struct supervisor *supervisor, const char *what, int workers, const char *const *flows,
+			size_t flow_count)
+{
+	char title[128];
+
+	for (int i = 1; i <= workers; i++) {
+		if (workers == 1)
+			str_format(title, sizeof(title), "worker %s", what);
+		else
+			str_format(title, sizeof(title), "worker %s %d/%d", what, i, workers);
+		add(supervisor, "worker", title, flows, flow_count);
+	}
+}
+
+/* Enabled flows of a group; group NULL: all of them. */
+static const char *const *flows_of(const struct conf_model *conf, const char *group, size_t *count_r)
+{
+	const char **names = arena_alloc(conf->arena, (conf->flow_count + 1) * sizeof(*names));
+
+	*count_r = 0;
+	for (size_t i = 0; i < conf->flow_count; i++)
+		if (conf->flows[i].enabled && (group == NULL || str_eq(conf->flows[i].group, group)))
+			names[(*count_r)++] = conf->flows[i].name;
+	return names;
+}
+
+static bool first_of_group(const struct conf_model *conf, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (conf->flows[i].enabled && str_eq(conf->flows[i].group, conf->flows[index].group))
+			return false;
+	return true;
+}
+
+static void plan_workers(struct supervisor *supervisor)
+{
+	const struct conf_model *conf = supervisor->conf;
+	const char *const *names;
+	size_t count;
+
+	if (conf->mode == CONF_SINGLE) {
+		names = flows_of(conf, NULL, &count);
+		if (count > 0)
+			add_workers(supervisor, "all", 1, names, count);
+		return;
+	}
+	for (size_t i = 0; i < conf->flow_count; i++) {
+		const struct conf_flow *flow = &conf->flows[i];
+
+		if (!flow->enabled)
+			continue;
+		if (flow->group == NULL) {
+			add_workers(supervisor, flow->name, flow->workers, &flow->name, 1);
+		} else if (first_of_group(conf, i)) {
+			names = flows_of(conf, flow->group, &count);
+			add_workers(supervisor, flow->group, flow->workers, names, count);
+		}
+	}
+}
+
+/* With chdb: one process holds the warehouse, so it serves every sink. */
+static void plan_sinks(struct supervisor *supervisor)
+{
+	const struct conf_model *conf = supervisor->conf;
+	const char **names = arena_alloc(conf->arena, (conf->sink_count + 1) * sizeof(*names));
+	size_t count = 0;
+
+	for (size_t i = 0; i < conf->sink_count; i++)
+		if (conf->sinks[i].enabled)
+			names[count++] = conf->sinks[i].name;
+	if (count > 0)
+		add(supervisor, "sink", "sink", names, count);
+}
+
+void plan_children(struct supervisor *supervisor)
+{
+	plan_sinks(supervisor);
+	plan_workers(supervisor);
+	add(supervisor, "timer", "timer", NULL, 0);
+}

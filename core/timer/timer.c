@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One process per node, one thread: asks the store once a second which flows
+ * have ready tasks and has the supervisor nudge their workers, puts expired
+ * leases back and makes due tasks ready.
+ */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "conf/model.h"
+#include "json/jwrite.h"
+#include "log/log.h"
+#include "loop/loop.h"
+#include "metrics/metrics.h"
+#include "store/store.h"
+#include "timer/timer.h"
+
+#define POLL_MS 1000
+#define COMPLAIN_MS 60000
+
+struct timer {
+	struct role *role;
+	struct store *store;
+	struct loop_timer *tick;
+	int64_t complained_ms;
+	bool asking, rescuing;
+};
+
+static void complain(struct timer *timer, const char *what, const struct error *err)
+{
+	if (log_limited(&timer->complained_ms, COMPLAIN_MS))
+		log_warning("%s: %s", what, err->text);
+}
+
+static void finish_drain(struct timer *timer)
+{
+	if (timer->role->draining && !timer->asking && !timer->rescuing)
+		role_finished(timer->role);
+}
+
+static void on_ready(void *user, const struct store_depth *rows, size_t count, const struct error *err)
+{
+	struct timer *timer = user;
+	struct buf message;
+	struct jwrite w;
+
+	timer->asking = false;
+	if (err->code != ERR_NONE) {
+		complain(timer, "asking for ready tasks", err);
+	} else if (count > 0) {
+		buf_init(&message);
+		jwrite_init(&w, &message);
+		jwrite_object(&w, NULL);
+		jwrite_array(&w, "nudge");
+		for (size_t i = 0; i < count; i++)
+			jwrite_string(&w, NULL, rows[i].name);
+		jwrite_end(&w);
+		jwrite_end(&w);
+		role_send(timer->role, message.data);
+		buf_fini(&message);
+	}
+	finish_drain(timer);
+}
+
+static void on_rescued(void *user, int64_t count, const struct error *err)
+{
+	struct timer *timer = user;
+
+	timer->rescuing = false;
+	if (err->code != ERR_NONE)
+		complain(timer, "housekeeping", err);
+	else if (count > 0)
+		metric_add(METRIC_RESCUED, (uint64_t)count);
+	finish_drain(timer);
+}
+
+static void on_tick(void *user)
+{
+	struct timer *timer = user;
+
+	if (timer->role->draining)
+		return;
+	if (!timer->rescuing) {
+		timer->rescuing = true;
+		store_rescue(timer->store, on_rescued, timer);
+	}
+	if (!timer->asking) {
+		timer->asking = true;
+		store_ready(timer->store, on_ready, timer);
+	}
+}
+
+static int start(struct role *role, struct error *err)
+{
+	struct timer *timer = mem_alloc(sizeof(*timer));
+
+	role->state = timer;
+	timer->role = role;
+	timer->store = role_open_store(role, err);
+	if (timer->store == NULL)
+		return -1;
+	timer->tick = loop_timer_new(role->loop, on_tick, timer);
+	loop_timer_start(timer->tick, 0, POLL_MS);
+	return 0;
+}
+
+static void drain(struct role *role)
+{
+	finish_drain(role->state);
+}
+
+static void stop(struct role *role)
+{
+	struct timer *timer = role->state;
+
+	loop_timer_free(&timer->tick);
+	store_close(&timer->store);
+	mem_release(timer);
+}
+
+const struct role_def timer_role = {
+	.name = "timer",
+	.plugins = false,
+	.start = start,
+	.drain = drain,
+	.stop = stop
+};
