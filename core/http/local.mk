@@ -1,1 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+core_libcore_a_SOURCES += \
+	core/http/http.c \
+	core/http/http.h \
+	core/http/internal.h \
+	core/http/transfer.c \
+	core/http/url.c \
+	core/http/url.h

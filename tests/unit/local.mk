@@ -11,3 +11,8 @@ tests_unit_native_test_SOURCES = tests/unit/native_test.c
 tests_unit_native_test_LDADD = core/libcore.a $(TEST_LIBS)
 tests_unit_warehouse_test_SOURCES = tests/unit/warehouse_test.c
 tests_unit_warehouse_test_LDADD = core/libcore.a $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/url_test
+tests_unit_url_test_SOURCES = tests/unit/url_test.c
+tests_unit_url_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/url_test
