@@ -16,3 +16,12 @@ check_PROGRAMS += tests/unit/url_test
 tests_unit_url_test_SOURCES = tests/unit/url_test.c
 tests_unit_url_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/url_test
+
+check_PROGRAMS += tests/unit/base_test tests/unit/log_test tests/unit/loop_test
+tests_unit_base_test_SOURCES = tests/unit/base_test.c
+tests_unit_base_test_LDADD = core/libcore.a $(TEST_LIBS)
+tests_unit_log_test_SOURCES = tests/unit/log_test.c
+tests_unit_log_test_LDADD = core/libcore.a $(TEST_LIBS)
+tests_unit_loop_test_SOURCES = tests/unit/loop_test.c
+tests_unit_loop_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/base_test tests/unit/log_test tests/unit/loop_test
