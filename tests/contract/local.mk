@@ -1,1 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+
+check_PROGRAMS += tests/contract/warehouse_test
+TESTS += tests/contract/warehouse_test
+tests_contract_warehouse_test_SOURCES = tests/contract/warehouse_test.c
+tests_contract_warehouse_test_LDADD = core/libcore.a $(TEST_LIBS)
