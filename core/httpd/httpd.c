@@ -184,7 +184,8 @@ void httpd_answer(struct httpd_request *request, const struct httpd_reply *reply
 	request->status = reply->status;
 	request->done = reply->done;
 	request->done_data = reply->done_data;
-	request->due_ms = reply->delay_ms > 0 ? clock_mono_ms() + reply->delay_ms : 0;
+	/* one more, because the clock was rounded down */
+	request->due_ms = reply->delay_ms > 0 ? clock_mono_ms() + reply->delay_ms + 1 : 0;
 	if (request->closed) {
 		done = request->done;
 		request->done = NULL;
@@ -212,8 +213,10 @@ static enum MHD_Result request_queue(struct httpd_request *request)
 	enum MHD_Result result;
 
 	pthread_mutex_lock(&httpd->lock);
-	response = request->response;
-	request->response = NULL;
+	/* a delayed answer that httpd_stop woke is not due */
+	response = httpd->stopping && request->due_ms ? NULL : request->response;
+	if (response)
+		request->response = NULL;
 	pthread_mutex_unlock(&httpd->lock);
 	if (!response)
 		return MHD_NO;

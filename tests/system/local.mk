@@ -1,1 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+
+# Tests in Python: each file is run by pytest.
+TEST_EXTENSIONS = .py
+PY_LOG_COMPILER = $(PYTHON3)
+AM_PY_LOG_FLAGS = -B -m pytest -q -p no:cacheprovider
+SYSTEM_TESTS =
+EXTRA_DIST += $(SYSTEM_TESTS)
+if HAVE_SYSTEM_TESTS
+TESTS += $(SYSTEM_TESTS)
+endif
+
+# The upstream simulator by itself.
+SYSTEM_TESTS += tests/system/test_sim.py
