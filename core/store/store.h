@@ -32,16 +32,18 @@ struct task_row {		/* a row of scrape_request_log; texts are NULL for null */
 	const char *flow, *platform, *params, *account_id, *source;
 	enum task_status status;
 	int priority;
-	const char *data, *checkpoint, *worker, *error_code, *unique_key;
+	const char *data, *checkpoint, *worker, *error_code, *unique_key, *reason;
 	const char *created_at, *scraped_at, *picked_at, *expires_at;	/* "YYYY-MM-DD HH:MM:SS.mmm" UTC */
 	int attempt, max_attempts, crashes, retry_count;
+	bool alone;			/* claimed to run with nothing beside it in its process */
 	int64_t run_after_ms, lease_until_ms;	/* wall clock; 0 = none */
 	int64_t lease_token, commit_seq;
 };
 
 struct store_new_task {
 	const char *flow, *platform, *params;	/* params: a JSON object that was checked */
-	const char *account_id, *unique_key, *reason;
+	const char *account_id, *reason;
+	const char *unique_key;			/* at most one live task of the flow has it; NULL = none */
 	int priority;				/* 1 is most urgent */
 	int max_attempts;
 	int64_t expires_at_ms, run_after_ms;	/* 0 = none */
@@ -112,7 +114,8 @@ struct store_claim {
 	size_t flow_count;
 	const char *worker;		/* node/role/pid, for people */
 	int64_t lease_ms;
-	bool alone_allowed;		/* may take one task that has to run alone (crashes > 0), when nothing else runs */
+	bool alone_allowed;		/* nothing runs here: may take one task that has to run alone (crashes > 1), and only that */
+	bool alone_waiting;		/* set before the callback: such a task is ready but was not allowed */
 };
 
 struct store_lease {
@@ -129,9 +132,12 @@ struct store_outbox_row {
 	int64_t created_ms;		/* wall clock, for the age of what waits */
 };
 
-struct store_depth {			/* what waits, by flow or queue */
+struct store_depth {			/* tasks of one flow */
 	const char *name;
-	int64_t pending, processing, complete, failed, scheduled;
+	int64_t pending;		/* ready now; store_ready counts to 1,000 and no further */
+	int64_t scheduled;		/* pending, but not before run_after */
+	int64_t alone;			/* of pending: those that have to run alone */
+	int64_t processing, complete, failed;
 };
 
 typedef void store_done_fn(void *user, const struct error *err);
@@ -146,6 +152,18 @@ struct store_options {
 	const char *status_queues;	/* comma-separated queues that take task status events; NULL: dropped */
 	int64_t busy_ms;		/* how long to wait for another process's transaction */
 	int crash_limit;		/* crashes alone before a task is quarantined (20) */
+	int64_t outbox_row_bytes;	/* an outbox row is closed before it grows beyond this (256 KiB) … */
+	int64_t outbox_row_events;	/* … or this many events (500); one event is never cut */
+};
+/* Zero members of the options take the defaults in brackets; busy_ms 30,000. */
+
+/* What a store did since it was opened; read on the loop thread at any time. */
+struct store_stats {
+	uint64_t requests, errors;	/* answered, and answered with an error */
+	uint64_t transactions;		/* commits, each with its fsync */
+	uint64_t grouped;		/* writing requests that were carried by them */
+	uint64_t busy_ms;		/* time spent waiting for other processes' transactions */
+	uint64_t pending;		/* requests not yet answered */
 };
 
 /* Opens (creating and migrating when create is set). NULL and err when it cannot. Blocks: start-up only. */
@@ -154,6 +172,9 @@ struct store *store_open(struct loop *loop, const char *url, const struct store_
 /* Finishes what is under way, then closes. Pending callbacks run with ERR_CANCELLED. */
 void store_close(struct store **store);
 const char *store_id(const struct store *store);	/* a UUID made when the store was created */
+void store_stats(const struct store *store, struct store_stats *stats_r);
+/* Whether a driver knows url's scheme; err says which there are. 0 or -1. */
+int store_check_url(const char *url, struct error *err);
 
 /* Creates or widens the tables plugins declare. A column of another type is ERR_INPUT naming both. Blocks: start-up only. */
 int store_ensure_tables(struct store *store, const struct store_table *const *tables, size_t count, struct error *err);
@@ -161,14 +182,15 @@ int store_ensure_tables(struct store *store, const struct store_table *const *ta
 /* Creates tasks (PENDING) with their status events, all or none. A live row with the same unique_key: ERR_INPUT. */
 void store_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done, void *user);
 /*
- * Takes ready tasks, most urgent first, with a fresh lease_token each and a
- * PROCESSING event, in one transaction.
+ * Takes ready tasks, most urgent first within each flow, with a fresh
+ * lease_token each and a PROCESSING event, in one transaction. Expired tasks
+ * are passed over. Cheap when nothing is ready.
  */
-void store_claim(struct store *store, const struct store_claim *claim, store_claimed_fn *done, void *user);
+void store_claim(struct store *store, struct store_claim *claim, store_claimed_fn *done, void *user);
 /*
  * Commits a group in two steps: locks the tasks under (lease_token,
  * commit_seq), then writes upserts (merged per key, ordered by table and key),
- * outbox rows (one per queue; split at outbox_max bytes), status events and
+ * outbox rows (one per queue, cut at outbox_row_bytes and _events), status events and
  * the tasks with commit_seq + 1. Each outcome is set. An error is the store's:
  * nothing was written and the group may be repeated, except ERR_UNCLEAR, which
  * the driver has already tried to read back.
@@ -178,12 +200,14 @@ void store_extend(struct store *store, struct store_lease *leases, size_t count,
 		  store_done_fn *done, void *user);
 /*
  * Housekeeping by the timer: expired leases back to PENDING with crashes + 1
- * (FAILED at the limit), due rows made ready. count: rows changed.
+ * (FAILED with error_code "crash" at the limit), due rows made ready, PENDING
+ * rows past expires_at FAILED with error_code "expired". count: rows changed;
+ * at most 500 of each kind, so repeat at once while it is not 0.
  */
 void store_rescue(struct store *store, store_count_fn *done, void *user);
 /* Flows that have ready rows, with how many: what the timer nudges workers about. */
 void store_ready(struct store *store, store_depth_fn *done, void *user);
-/* Rows of table where column = value, at most limit, as a JSON array of objects. */
+/* Rows of table where column = value, at most limit, newest id first, as a JSON array of objects. */
 void store_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,
 		  size_t limit, store_json_fn *done, void *user);
 
@@ -191,15 +215,18 @@ void store_lookup(struct store *store, const struct store_table *table, const ch
 /* Rows of queue in order of id that are not among skip, up to max_rows and max_bytes (at least one row when there is one). */
 void store_outbox_read(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,
 		       size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user);
+/* The highest id an outbox row ever had: rows up to it are older than this moment. */
+void store_outbox_last(struct store *store, store_count_fn *done, void *user);
+/* Ids that are gone already are passed over. */
 void store_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user);
-/* Moves parts of outbox rows to the dead letters, deleting the rows in the same transaction when delete is set. */
+/* A message or event that cannot be delivered, kept with the reason. The outbox row it came from is deleted by its reader. */
 struct store_dead {
-	const char *queue;
+	const char *queue;		/* the queue it was meant for */
 	const char *payload;		/* the one message or event */
 	size_t payload_len;
 	const char *reason;
 	const char *code;		/* short: "json", "column", "warehouse 53" */
-	const char *dedup_id;		/* a repeat with the same id is not stored twice */
+	const char *dedup_id;		/* a repeat with the same id counts up instead of being stored twice; NULL: hash of the payload */
 };
 void store_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
 		       store_done_fn *done, void *user);
@@ -215,7 +242,7 @@ struct store_task_filter {
 };
 void store_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user);
 void store_task_get(struct store *store, int64_t id, store_json_fn *done, void *user);	/* ERR_NOT_FOUND */
-void store_depths(struct store *store, store_depth_fn *done, void *user);		/* tasks by flow and status */
+void store_depths(struct store *store, store_depth_fn *done, void *user);		/* tasks of every flow, all members counted fully */
 void store_dead_list(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user);
 /* Events committed to the outbox since the store was made, and rows waiting now, by queue: [{queue, events, waiting_rows, waiting_events, waiting_bytes}] */
 void store_outbox_totals(struct store *store, store_json_fn *done, void *user);

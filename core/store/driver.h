@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a task store driver implements. store.c finds the driver by the scheme
+ * of the URL and calls it through this table; nobody else includes this file.
+ * The meaning of each operation is in store.h; here stands what a driver owes
+ * beyond that. Every member must be there.
+ */
+#ifndef SLUICE_STORE_DRIVER_H
+#define SLUICE_STORE_DRIVER_H
+
+#include "base/uuid.h"
+#include "store/store.h"
+
+#define STORE_MAGIC 0x53746f72u
+
+/* First member of every driver's own store. */
+struct store {
+	unsigned int magic;
+	const struct store_ops *ops;
+	struct loop *loop;
+	struct store_options options;	/* defaults filled in; status_queues copied, owned */
+	char id[UUID_TEXT_SIZE];	/* set by open */
+	struct store_stats stats;	/* requests and pending by store.c; the driver counts the rest, on the loop thread */
+};
+
+struct store_ops {
+	const char *scheme;		/* "sqlite": what stands before the first ':' of the URL */
+	/*
+	 * Connects, creates and migrates (create) or refuses. base holds loop and
+	 * options; the driver moves it into its own struct. rest is the URL after
+	 * "scheme:". Refuses a schema newer than the program with ERR_INPUT.
+	 */
+	struct store *(*open)(const struct store *base, const char *rest, bool create, struct error *err);
+	/* Lets transactions under way end; answers all that wait with ERR_CANCELLED; frees. */
+	void (*close)(struct store *store);
+	/* Safe when several processes do it at once. */
+	int (*ensure_tables)(struct store *store, const struct store_table *const *tables, size_t count,
+			     struct error *err);
+
+	/*
+	 * All below return at once and answer later on the loop thread, never
+	 * from inside the call, exactly once, through store_answered.
+	 */
+	/* One transaction: rows, status events, all or none. */
+	void (*submit)(struct store *store, const struct store_new_task *tasks, size_t count,
+		       store_ids_fn *done, void *user);
+	/* One transaction; cost independent of how many rows wait; no lock when nothing is ready. */
+	void (*claim)(struct store *store, struct store_claim *claim, store_claimed_fn *done, void *user);
+	/* The two steps of store_commit in one transaction; a data error falls back to one by one. */
+	void (*commit)(struct store *store, struct store_commit *group, size_t count, store_done_fn *done, void *user);
+	void (*extend)(struct store *store, struct store_lease *leases, size_t count, int64_t lease_ms,
+		       store_done_fn *done, void *user);
+	/* Skips rows that others hold; bounded work per call. */
+	void (*rescue)(struct store *store, store_count_fn *done, void *user);
+	void (*ready)(struct store *store, store_depth_fn *done, void *user);
+	void (*lookup)(struct store *store, const struct store_table *table, const char *column, const char *value,
+		       size_t limit, store_json_fn *done, void *user);
+	void (*outbox_read)(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,
+			    size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user);
+	void (*outbox_last)(struct store *store, store_count_fn *done, void *user);
+	void (*outbox_delete)(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user);
+	void (*dead_letter)(struct store *store, const struct store_dead *letters, size_t count,
+			    store_done_fn *done, void *user);
+	void (*outbox_bytes)(struct store *store, store_count_fn *done, void *user);
+	void (*task_list)(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user);
+	void (*task_get)(struct store *store, int64_t id, store_json_fn *done, void *user);
+	void (*depths)(struct store *store, store_depth_fn *done, void *user);
+	void (*dead_list)(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user);
+	void (*outbox_totals)(struct store *store, store_json_fn *done, void *user);
+};
+
+extern const struct store_ops store_sqlite_ops;
+
+/* A driver calls it right before each callback: keeps the statistics. */
+void store_answered(struct store *store, const struct error *err);
+
+#endif

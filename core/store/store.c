@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The task store's front: finds the driver, checks the arguments, counts. Runs on the loop thread of the store's owner. */
+#include "store/driver.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/str.h"
+
+#define STORE_CHECK(store) assert((store) != NULL && (store)->magic == STORE_MAGIC)
+
+static const struct store_ops *const drivers[] = {
+	&store_sqlite_ops,
+};
+
+const char *task_status_name(enum task_status status)
+{
+	static const char *const names[] = { "PENDING", "PROCESSING", "COMPLETE", "FAILED" };
+
+	assert((unsigned int)status < 4);
+	return names[status];
+}
+
+static const struct store_ops *find_driver(const char *url, struct error *err)
+{
+	struct buf known;
+	size_t i;
+
+	for (i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
+		size_t len = strlen(drivers[i]->scheme);
+
+		if (strncmp(url, drivers[i]->scheme, len) == 0 && url[len] == ':')
+			return drivers[i];
+	}
+	buf_init(&known);
+	for (i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
+		buf_printf(&known, "%s%s:", i > 0 ? ", " : "", drivers[i]->scheme);
+	error_set(err, ERR_INPUT, "no task store driver for this URL (there are: %s)", known.data);
+	buf_fini(&known);
+	return NULL;
+}
+
+int store_check_url(const char *url, struct error *err)
+{
+	return find_driver(url, err) != NULL ? 0 : -1;
+}
+
+struct store *store_open(struct loop *loop, const char *url, const struct store_options *options, bool create,
+			 struct error *err)
+{
+	const struct store_ops *ops = find_driver(url, err);
+	struct store base = { .magic = STORE_MAGIC, .ops = ops, .loop = loop };
+	struct store *store;
+
+	if (ops == NULL)
+		return NULL;
+	if (options != NULL)
+		base.options = *options;
+	if (base.options.busy_ms == 0)
+		base.options.busy_ms = 30000;
+	if (base.options.crash_limit == 0)
+		base.options.crash_limit = 20;
+	if (base.options.outbox_row_bytes == 0)
+		base.options.outbox_row_bytes = 256 * 1024;
+	if (base.options.outbox_row_events == 0)
+		base.options.outbox_row_events = 500;
+	if (base.options.status_queues != NULL)
+		base.options.status_queues = mem_strdup(base.options.status_queues);
+	store = ops->open(&base, url + strlen(ops->scheme) + 1, create, err);
+	if (store == NULL)
+		mem_release((void *)(uintptr_t)base.options.status_queues);
+	return store;
+}
+
+void store_close(struct store **store)
+{
+	const char *status_queues;
+
+	if (*store == NULL)
+		return;
+	STORE_CHECK(*store);
+	status_queues = (*store)->options.status_queues;
+	(*store)->ops->close(*store);
+	mem_release((void *)(uintptr_t)status_queues);
+	*store = NULL;
+}
+
+const char *store_id(const struct store *store)
+{
+	STORE_CHECK(store);
+	return store->id;
+}
+
+void store_stats(const struct store *store, struct store_stats *stats_r)
+{
+	STORE_CHECK(store);
+	*stats_r = store->stats;
+}
+
+void store_answered(struct store *store, const struct error *err)
+{
+	STORE_CHECK(store);
+	assert(store->stats.pending > 0);
+	store->stats.pending--;
+	if (err->code != ERR_NONE)
+		store->stats.errors++;
+}
+
+/* Every request passes here. Returns the driver's table. */
+static const struct store_ops *request(struct store *store)
+{
+	STORE_CHECK(store);
+	store->stats.requests++;
+	store->stats.pending++;
+	return store->ops;
+}
+
+int store_ensure_tables(struct store *store, const struct store_table *const *tables, size_t count, struct error *err)
+{
+	STORE_CHECK(store);
+	return store->ops->ensure_tables(store, tables, count, err);
+}
+
+void store_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done, void *user)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		assert(tasks[i].flow != NULL && tasks[i].params != NULL && tasks[i].priority > 0);
+	request(store)->submit(store, tasks, count, done, user);
+}
+
+void store_claim(struct store *store, struct store_claim *claim, store_claimed_fn *done, void *user)
+{
+	assert(claim->lease_ms > 0 && claim->worker != NULL);
+	claim->alone_waiting = false;
+	request(store)->claim(store, claim, done, user);
+}
+
+void store_commit(struct store *store, struct store_commit *group, size_t count, store_done_fn *done, void *user)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		assert(group[i].task_id > 0 && group[i].lease_token != 0);
+		assert(group[i].end != STORE_SLICE || group[i].lease_until_ms > 0);
+		error_clear(&group[i].error);
+	}
+	request(store)->commit(store, group, count, done, user);
+}
+
+void store_extend(struct store *store, struct store_lease *leases, size_t count, int64_t lease_ms,
+		  store_done_fn *done, void *user)
+{
+	assert(lease_ms > 0);
+	request(store)->extend(store, leases, count, lease_ms, done, user);
+}
+
+void store_rescue(struct store *store, store_count_fn *done, void *user)
+{
+	request(store)->rescue(store, done, user);
+}
+
+void store_ready(struct store *store, store_depth_fn *done, void *user)
+{
+	request(store)->ready(store, done, user);
+}
+
+void store_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,
+		  size_t limit, store_json_fn *done, void *user)
+{
+	assert(table != NULL && column != NULL && value != NULL);
+	request(store)->lookup(store, table, column, value, limit, done, user);
+}
+
+void store_outbox_read(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,
+		       size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user)
+{
+	assert(queue != NULL && max_rows > 0);
+	request(store)->outbox_read(store, queue, skip, skip_count, max_rows, max_bytes, done, user);
+}
+
+void store_outbox_last(struct store *store, store_count_fn *done, void *user)
+{
+	request(store)->outbox_last(store, done, user);
+}
+
+void store_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user)
+{
+	request(store)->outbox_delete(store, ids, count, done, user);
+}
+
+void store_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
+		       store_done_fn *done, void *user)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		assert(letters[i].queue != NULL && letters[i].payload != NULL);
+	request(store)->dead_letter(store, letters, count, done, user);
+}
+
+void store_outbox_bytes(struct store *store, store_count_fn *done, void *user)
+{
+	request(store)->outbox_bytes(store, done, user);
+}
+
+void store_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user)
+{
+	request(store)->task_list(store, filter, done, user);
+}
+
+void store_task_get(struct store *store, int64_t id, store_json_fn *done, void *user)
+{
+	request(store)->task_get(store, id, done, user);
+}
+
+void store_depths(struct store *store, store_depth_fn *done, void *user)
+{
+	request(store)->depths(store, done, user);
+}
+
+void store_dead_list(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user)
+{
+	request(store)->dead_list(store, queue, limit, done, user);
+}
+
+void store_outbox_totals(struct store *store, store_json_fn *done, void *user)
+{
+	request(store)->outbox_totals(store, done, user);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The event a task's change of status leaves: one object for the queue scrape_request_log_events. Any thread. */
+#ifndef SLUICE_STORE_TASK_EVENT_H
+#define SLUICE_STORE_TASK_EVENT_H
+
+#include "store/store.h"
+
+struct buf;
+
+/*
+ * Appends {"event_id", "scl_id", "flow", "platform", "params", "status",
+ * "priority", "reason", "event_timestamp", "picked_at", "expires_at",
+ * "retry_count"}: event_id a new UUID, scl_id the id as text, times as
+ * "YYYY-MM-DD HH:MM:SS" in UTC or null.
+ */
+void task_event_write(struct buf *out, const struct task_row *row, int64_t now_ms);
+
+#endif
