@@ -1,1 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+core_libcore_a_SOURCES += \
+	core/store/driver.h \
+	core/store/group.c \
+	core/store/group.h \
+	core/store/sqlite.h \
+	core/store/store.c \
+	core/store/store.h \
+	core/store/store_sqlite.c \
+	core/store/store_sqlite_commit.c \
+	core/store/store_sqlite_db.c \
+	core/store/store_sqlite_list.c \
+	core/store/store_sqlite_outbox.c \
+	core/store/store_sqlite_schema.c \
+	core/store/store_sqlite_task.c \
+	core/store/store_sync.c \
+	core/store/store_sync.h \
+	core/store/task_event.c \
+	core/store/task_event.h
