@@ -167,7 +167,7 @@ static void status_body(struct sim_request *request)
 	const bool google = str_eq(request->source, "ytapitoken") || str_eq(request->source, "yt-v31");
 
 	if (status >= 500) {
-		request->type = "text/html";
+		sim_set(request->type, "text/html");
 		sim_fixed(request, status, "<html><head><title>Server error</title></head><body><center><h1>Server error"
 			  "</h1></center><hr><center>gateway</center></body></html>");
 	} else if (str_eq(request->source, "graphapi")) {

@@ -227,7 +227,7 @@ static void handle(void *data, struct httpd_request *http)
 		fault_apply(request);
 	memcpy(headers, request->headers, sizeof(request->headers));
 	headers[request->header_count] = (struct httpd_header){"Content-Type",
-		request->type ? request->type : "application/json; charset=utf-8"};
+		request->type[0] ? request->type : "application/json; charset=utf-8"};
 	reply.header_count = request->header_count + 1;
 	reply.status = request->status;
 	reply.len = request->body.len;

@@ -61,7 +61,7 @@ static int ordinal_next(const char *path)
 	return n;
 }
 
-/* "HTTP/1.1 429 Too Many Requests" and header lines. Header names live as long as the program. */
+/* "HTTP/1.1 429 Too Many Requests" and header lines. */
 static void head_read(struct sim_request *request, char *text)
 {
 	char *line, *value;
@@ -78,9 +78,9 @@ static void head_read(struct sim_request *request, char *text)
 		*value++ = '\0';
 		value += strspn(value, " ");
 		if (strcasecmp(line, "Content-Type") == 0)
-			request->type = mem_strdup(value);
+			sim_set(request->type, value);
 		else if (strcasecmp(line, "Content-Length") != 0 && strcasecmp(line, "Connection") != 0)
-			sim_header(request, mem_strdup(line), "%s", value);
+			sim_header(request, line, "%s", value);
 	}
 }
 

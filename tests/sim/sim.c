@@ -62,7 +62,8 @@ void sim_header(struct sim_request *request, const char *name, const char *fmt, 
 	va_start(ap, fmt);
 	vsnprintf(request->header_text[at], sizeof(request->header_text[at]), fmt, ap);
 	va_end(ap);
-	request->headers[at] = (struct httpd_header){name, request->header_text[at]};
+	sim_set(request->header_name[at], name);
+	request->headers[at] = (struct httpd_header){request->header_name[at], request->header_text[at]};
 	request->header_count++;
 }
 

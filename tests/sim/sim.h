@@ -30,8 +30,9 @@ struct sim_request {
 	char cursor[SIM_TEXT];		/* which page; "" = first */
 	unsigned int status;
 	struct buf body;
-	const char *type;		/* content type; NULL = JSON */
+	char type[SIM_TEXT];		/* content type; "" = JSON */
 	struct httpd_header headers[SIM_HEADERS];
+	char header_name[SIM_HEADERS][SIM_TEXT];
 	char header_text[SIM_HEADERS][2 * SIM_TEXT];
 	size_t header_count;
 	struct entity *served;		/* what a plugin makes records of; owned */
@@ -55,7 +56,7 @@ unsigned int sim_query_count(struct sim_request *request, const char *name, unsi
 int64_t sim_query_time(struct sim_request *request, const char *name, int64_t fallback);
 void sim_set(char out[SIM_TEXT], const char *text);			/* cut to fit */
 void sim_served(struct sim_request *request, enum entity_kind kind, uint64_t number);
-/* value as by printf */
+/* Name copied, value as by printf; what is too long is cut, a header too many is dropped. */
 void sim_header(struct sim_request *request, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Sets the status and appends fixed JSON, ' for ". */

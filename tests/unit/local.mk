@@ -25,6 +25,7 @@ tests_unit_log_test_LDADD = core/libcore.a $(TEST_LIBS)
 tests_unit_loop_test_SOURCES = tests/unit/loop_test.c
 tests_unit_loop_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/base_test tests/unit/log_test tests/unit/loop_test
+
 check_PROGRAMS += tests/unit/httpd_test
 tests_unit_httpd_test_SOURCES = tests/unit/httpd_test.c
 tests_unit_httpd_test_LDADD = core/libcore.a $(TEST_LIBS)
