@@ -6,7 +6,8 @@
  * (where scripts/chdb puts it), the dynamic linker's own search.
  *
  * One engine and one data directory per process, any number of handles; a
- * second process is refused with ERR_BUSY.
+ * second process is refused with ERR_BUSY. The engine leaves our signal
+ * handlers alone but blocks SIGPIPE in the thread that opens a handle.
  */
 #ifndef SLUICE_WAREHOUSE_CHDB_H
 #define SLUICE_WAREHOUSE_CHDB_H

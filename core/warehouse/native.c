@@ -388,6 +388,12 @@ static void cut_column(struct column *col, size_t rows)
 	col->cells = rows;
 }
 
+void native_unput(struct native_block *block, size_t column)
+{
+	assert(column < block->count);
+	cut_column(&block->columns[column], block->rows);
+}
+
 void native_block_drop_row(struct native_block *block)
 {
 	for (size_t i = 0; i < block->count; i++)

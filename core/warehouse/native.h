@@ -83,6 +83,8 @@ int native_put_null(struct native_block *block, size_t column, struct error *err
 void native_put_default(struct native_block *block, size_t column);
 /* True when the open row has its cell in this column. */
 bool native_is_put(const struct native_block *block, size_t column);
+/* Takes the open row's cell in this column back, if it has one, so that another can be put. */
+void native_unput(struct native_block *block, size_t column);
 
 /* Completes the open row; a column without a cell gets its default. */
 void native_block_end_row(struct native_block *block);

@@ -788,6 +788,9 @@ int main(int argc, char **argv)
 			str_eq(argv[1], "--verify") ? child_verify() : child_busy();
 	}
 	url = argc > 1 ? argv[1] : "chdb:";
+#ifdef __SANITIZE_ADDRESS__
+	off = "1";
+#endif
 	if (str_starts(url, "chdb:") && str_eq(off, "1"))
 		return 77;
 	if (argc > 1)

@@ -221,7 +221,13 @@ static void test_dropped_row_leaves_nothing(void **state)
 	assert_int_equal(native_block_bytes(block), bytes);
 	native_block_encode(block, 0, 3, &after);
 	expect_bytes(&after, before.data, before.len);
+	native_put_string(block, 0, "first thought", 13, NULL);
+	native_unput(block, 0);
+	native_unput(block, 0);
+	assert_false(native_is_put(block, 0));
+	assert_int_equal(native_put_null(block, 0, NULL), 0);
 	native_block_drop_row(block);
+	assert_int_equal(native_block_bytes(block), bytes);
 	assert_int_equal(native_block_rows(block), 3);
 	native_block_clear(block);
 	assert_int_equal(native_block_rows(block), 0);
