@@ -27,7 +27,7 @@ char *arena_strdup(struct arena *arena, const char *text);
 /* Copies len bytes and adds a NUL. */
 char *arena_strndup(struct arena *arena, const char *bytes, size_t len);
 char *arena_printf(struct arena *arena, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap);
+char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Bytes handed out since arena_new or arena_reset: what limits are checked against. */
 size_t arena_used(const struct arena *arena);
 

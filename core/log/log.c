@@ -75,6 +75,7 @@ static void write_line(const char *line, size_t len)
 	/* A log that cannot be written must not stop the work; there is nobody to tell. */
 }
 
+__attribute__((format(printf, 2, 0)))
 static void log_write(enum log_level level, const char *fmt, va_list ap)
 {
 	char line[LINE_SIZE], stamp[CLOCK_TEXT_SIZE];
