@@ -154,8 +154,7 @@ static int set_headers(struct http_transfer *t, const struct http_request *reque
 
 	/* What curl would add by itself. */
 	append_header(t, "Expect:");
-	if (request->body != NULL)
-		append_header(t, "Content-Type:");
+	append_header(t, "Content-Type:");
 	for (line = request->headers; line != NULL && *line != NULL; line++) {
 		const char *colon = strchr(*line, ':');
 		size_t name_len = colon ? (size_t)(colon - *line) : 0;
@@ -276,7 +275,6 @@ static enum error_code error_of(CURLcode code)
 	case CURLE_OPERATION_TIMEDOUT:
 		return ERR_TIMEOUT;
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_TOO_MANY_REDIRECTS:
 		return ERR_INPUT;
 	default:
