@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a sink gets its messages. A family of drivers behind one ops struct,
+ * found by URL scheme: direct: reads the task store's outbox itself, and
+ * acknowledging is deleting; amqp: consumes from a broker.
+ *
+ * One reader serves one queue. Messages arrive in batches on the loop thread;
+ * each carries a tag, and stays the reader's until it is acknowledged or
+ * rejected: what is neither when the reader ends, or dies, is delivered again,
+ * marked suspect. Nothing is ever acknowledged by itself. One thread.
+ */
+#ifndef SLUICE_BUS_BUS_H
+#define SLUICE_BUS_BUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct loop;
+struct store;
+struct bus_reader;
+
+struct bus_message {		/* valid during the callback only */
+	uint64_t tag;		/* unique within the reader, never 0 */
+	const char *id;		/* the same for ever: names events that have no identity of their own */
+	const char *body;	/* one JSON object, or several separated by newlines; NUL-terminated */
+	size_t len;
+	uint32_t events;	/* how many; 0 = not known */
+	int64_t created_ms;	/* wall clock; 0 = not known */
+	bool suspect;		/* its events may have been inserted before: look them up first */
+};
+
+struct bus_letter {		/* what cannot be inserted; copied */
+	const char *payload;
+	size_t len;
+	const char *reason;	/* for people */
+	const char *code;	/* short: "json", "column", "warehouse 53" */
+	const char *dedup_id;	/* a repeat with the same id is recognised; NULL: the payload's hash */
+};
+
+/* Never called from inside a bus_* function. */
+typedef void bus_messages_fn(void *user, const struct bus_message *messages, size_t count);
+typedef void bus_done_fn(void *user, const struct error *err);
+
+struct bus_options {
+	const char *queue;	/* copied */
+	size_t unacked_messages;	/* no more are delivered while so many are open (0 = 65,535) … */
+	size_t unacked_bytes;	/* … or so many bytes (0 = 64 MiB); one message always fits */
+	bus_messages_fn *messages;
+	void *user;
+};
+
+struct bus_stats {
+	uint64_t delivered, acked, rejected;	/* messages; letters for rejected */
+	uint64_t errors;			/* of the store or broker; each is tried again */
+	size_t unacked, unacked_bytes;		/* delivered, neither acked nor rejected */
+	size_t unsettled;			/* acked, but the store or broker does not know yet */
+};
+
+/*
+ * Starts to deliver. store: the outbox that direct: reads (borrowed until
+ * bus_close); others ignore it. Errors later on are logged and tried again.
+ */
+struct bus_reader *bus_open(struct loop *loop, const char *url, struct store *store,
+			    const struct bus_options *options, struct error *err);
+/* Unknown tags assert. Takes effect in the background, tried again until it did. */
+void bus_ack(struct bus_reader *reader, const uint64_t *tags, size_t count);
+/*
+ * Parks letters where an operator finds them, then acknowledges tags (there may
+ * be none: when a message holds good events too, reject its bad ones first and
+ * acknowledge it after the good ones are in). done: the letters are safe; with
+ * an error nothing was parked or acknowledged.
+ */
+void bus_reject(struct bus_reader *reader, const uint64_t *tags, size_t tag_count, const struct bus_letter *letters,
+		size_t letter_count, bus_done_fn *done, void *user);
+/* No new messages until bus_resume; those under way may still come once. */
+void bus_pause(struct bus_reader *reader);
+void bus_resume(struct bus_reader *reader);
+/* Something was written to the queue: look now. */
+void bus_nudge(struct bus_reader *reader);
+void bus_reader_stats(const struct bus_reader *reader, struct bus_stats *stats_r);
+/* Calls back once every acknowledgement given so far is settled: before the end of a drain. */
+void bus_settle(struct bus_reader *reader, bus_done_fn *done, void *user);
+/* Callbacks that are due are not made any more. NULL tolerated; sets *reader to NULL. */
+void bus_close(struct bus_reader **reader);
+
+#endif
