@@ -1,1 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+pkgplugin_LTLIBRARIES += plugins/youtube/youtube.la
+plugins_youtube_youtube_la_SOURCES = plugins/youtube/youtube.h plugins/youtube/youtube.c \
+	plugins/youtube/sources.c plugins/youtube/operations.c plugins/youtube/tables.c plugins/youtube/flows.c
+plugins_youtube_youtube_la_LDFLAGS = $(MODULE_FLAGS)
+plugins_youtube_youtube_la_LIBADD = plugins/lib/libplugin.la
+dist_man_MANS += plugins/youtube/sluice-youtube.7

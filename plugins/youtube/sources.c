@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two ways to the Data API, and what its errors mean. */
+#include <string.h>
+
+#include "youtube.h"
+
+static bool is_one_of(const char *text, const char *const *list)
+{
+	for (; text && *list; list++)
+		if (strcmp(text, *list) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Quotas start anew at midnight in California: 07:00 or 08:00 UTC. The later
+ * of the two is never too early.
+ */
+static int64_t until_new_quota(int64_t now)
+{
+	const int64_t since = (now - 8 * 3600) % DAY_S;
+
+	return DAY_S - since;
+}
+
+/* 403 is mostly the quota; some reasons speak of the key or of what was asked for instead. */
+static enum sl_result forbidden(const struct sl_host *h, struct sl_task *t, const struct sl_response *re)
+{
+	static const char *const denied[] = {
+		"forbidden", "insufficientPermissions", "commentsDisabled", "subscriptionForbidden",
+		"playlistItemsNotAccessible", "channelClosed", "channelSuspended", "SERVICE_UNAVAILABLE", NULL
+	};
+	static const char *const key[] = {
+		"accessNotConfigured", "API_KEY_SERVICE_BLOCKED", "ipRefererBlocked", NULL
+	};
+	static const char *const pace[] = {"rateLimitExceeded", "userRateLimitExceeded", NULL};
+	const char *reason = h->str(re->json, "error.errors.0.reason");
+	const char *message = h->str(re->json, "error.message|message");
+
+	if (is_one_of(h->str(re->json, "error.details.0.reason"), key) || is_one_of(reason, key))
+		return h->fail(t, SL_AUTH, message);
+	if (is_one_of(reason, denied))
+		return h->fail(t, SL_FAIL, message);
+	h->park(t, is_one_of(reason, pace) || !reason ? 60 : until_new_quota(h->now(t)));
+	return h->fail(t, SL_LIMIT, QUOTA_EXCEEDED);
+}
+
+static enum sl_result v3_error(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
+			       const struct sl_response *re)
+{
+	const char *reason = h->str(re->json, "error.errors.0.reason");
+
+	(void)c;
+	if (re->status == 403)
+		return forbidden(h, t, re);
+	if (re->status == 429)
+		return h->fail(t, SL_LIMIT, QUOTA_EXCEEDED);
+	if (reason && strcmp(reason, "keyInvalid") == 0)
+		return h->fail(t, SL_AUTH, h->str(re->json, "error.message"));
+	return SL_OK;
+}
+
+static const char *const key_fields[] = {"key", NULL};
+
+const struct sl_source ytapitoken = SL_SOURCE_INIT(
+	.name = "ytapitoken", .base_url = "https://youtube.googleapis.com/youtube/v3",
+	.auth = SL_AUTH_QUERY, .auth_name = "key", .auth_field = "key", .fields = key_fields,
+	.feedback = SL_FEEDBACK_RETRY_AFTER, .error = v3_error,
+	.doc = "YouTube Data API with an API key; credential: key");
+
+static const char *const v31_limits[] = {"500/60s", NULL};
+
+const struct sl_source yt_v31 = SL_SOURCE_INIT(
+	.name = "yt-v31", .base_url = "https://youtube-v31.p.rapidapi.com",
+	.auth = SL_AUTH_HEADERS, .limits = v31_limits,
+	.feedback = SL_FEEDBACK_RETRY_AFTER, .error = v3_error,
+	.doc = "YouTube v3.1 on RapidAPI; the credential's members are headers");
