@@ -61,8 +61,8 @@ struct conf_offer_stream {
 
 struct conf_offer_sink {
 	const char *name, *plugin;
-	const char *queue, *exchange, *key, *table;
-	bool any_key;			/* fanout: the key does not matter */
+	const char *queue, *exchange, *table;
+	const char *key;		/* "#": every key (fanout) */
 };
 
 struct conf_catalogue {

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 core_libcore_a_SOURCES += \
-	core/conf/catalogue.h \
+	core/conf/catalogue.c core/conf/catalogue.h \
+	core/conf/check.c \
 	core/conf/errors.c core/conf/errors.h \
 	core/conf/expand.c core/conf/expand.h \
-	core/conf/model.h \
-	core/conf/schema.h \
+	core/conf/keys.c core/conf/keys.h \
+	core/conf/model.c core/conf/model.h \
+	core/conf/options.c \
+	core/conf/part.c \
+	core/conf/schema.c core/conf/schema.h \
+	core/conf/stores.c \
+	core/conf/types.c \
+	core/conf/units.c core/conf/units.h \
 	core/conf/yaml.c core/conf/yaml.h

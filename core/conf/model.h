@@ -34,6 +34,8 @@ struct conf_source {
 	size_t credential_count;
 	const char *const *limits;		/* "100/30s", NULL: the plugin's */
 	size_t limit_count;
+	const char *const *plugins;		/* that have a source of this name */
+	size_t plugin_count;
 };
 
 struct conf_weight {
@@ -42,6 +44,7 @@ struct conf_weight {
 };
 struct conf_operation {
 	const char *name;			/* "plugin.operation" */
+	const char *plugin;
 	bool weighted;
 	const struct conf_weight *sources;	/* in order of preference, or weighted */
 	size_t source_count;

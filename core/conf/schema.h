@@ -22,11 +22,12 @@ struct jwrite;
 struct conf_key;
 struct conf_section;
 
-enum conf_flags {
+enum conf_key_flags {
 	CONF_REQUIRED = 1,	/* must be given */
 	CONF_HIDDEN = 2,	/* a secret: its value is never in a message */
 	CONF_INTERNAL = 4,	/* not a key of the file: set by conf/check, travels in the JSON */
-	CONF_OWN = 8		/* of one flow only: not a key of `defaults` */
+	CONF_OWN = 8,		/* of one flow only: not a key of `defaults` */
+	CONF_FILE_ONLY = 16	/* a key of the file whose value does not travel in the JSON */
 };
 
 /* A validation under way. */
@@ -52,7 +53,7 @@ struct conf_key {
 	const char *name;
 	const struct conf_type *type;
 	size_t offset;			/* of the value in its section's struct */
-	unsigned int flags;		/* enum conf_flags */
+	unsigned int flags;		/* enum conf_key_flags */
 	const char *fallback;		/* the default as it would be written, NULL = none */
 	int64_t min, max;		/* numbers, durations (ms), sizes; length of texts. Both 0 = no bound */
 	const char *const *words;	/* conf_word: the choices, NULL-terminated, in the order of the enum */
@@ -74,8 +75,10 @@ struct conf_section {
 extern const struct conf_type conf_bool, conf_int, conf_long, conf_float, conf_text, conf_duration, conf_size, conf_word;
 /* const char *: [a-z][a-z0-9_-]*; http(s) URL; HOST:PORT */
 extern const struct conf_type conf_name, conf_http_url, conf_address;
-/* const char *const * and a size_t: a list of texts without repetition */
-extern const struct conf_type conf_texts;
+/* const char *: five cron fields */
+extern const struct conf_type conf_schedule;
+/* const char *const * and a size_t: a list of texts without repetition; the same of "100/30s" */
+extern const struct conf_type conf_texts, conf_limits;
 /* a struct inside the struct; an array of structs (pointer and size_t) keyed by name */
 extern const struct conf_type conf_struct, conf_map;
 
@@ -101,5 +104,10 @@ const char *conf_scalar(struct conf_walk *walk, const struct conf_node *node, co
 const char *conf_show(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key);
 /* ` (did you mean "x"?)` or "". From the walk's arena. */
 const char *conf_nearest(struct conf_walk *walk, const char *word, const char *const *names, size_t count);
+
+/* A list's array and count (conf_map, conf_texts and custom lists). */
+void conf_list_store(const struct conf_key *key, void *base, void *items, size_t count);
+void *conf_list_items(const struct conf_key *key, const void *base);
+size_t conf_list_count(const struct conf_key *key, const void *base);
 
 #endif

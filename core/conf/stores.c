@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which stores there are and which go together: tables, and the check of `stores`. Supervisor, sluicectl. */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/str.h"
+#include "conf/keys.h"
+
+enum family { TASKS, OBJECTS, BUS, LIMITS, WAREHOUSE, FAMILIES };
+
+/* What may follow the scheme's colon. */
+enum rest { NOTHING, ABSOLUTE_PATH, ANYTHING };
+
+static const struct scheme {
+	enum family family;
+	const char *name;
+	enum rest rest;
+} schemes[] = {
+	{TASKS, "sqlite", ABSOLUTE_PATH}, {TASKS, "postgresql", ANYTHING},
+	{OBJECTS, "file", ABSOLUTE_PATH}, {OBJECTS, "s3", ANYTHING},
+	{BUS, "direct", NOTHING}, {BUS, "amqp", ANYTHING}, {BUS, "amqps", ANYTHING},
+	{LIMITS, "local", NOTHING}, {LIMITS, "redis", ANYTHING},
+	{WAREHOUSE, "chdb", ABSOLUTE_PATH}, {WAREHOUSE, "clickhouse", ANYTHING}, {WAREHOUSE, "clickhouses", ANYTHING}
+};
+#define SCHEMES (sizeof(schemes) / sizeof(schemes[0]))
+
+/* The supported mixes, as flows.yaml(5) shows them. A scheme in none of them is not built yet. */
+static const char *const mixes[][FAMILIES] = {
+	{"sqlite", "file", "direct", "local", "chdb"}
+};
+#define MIXES (sizeof(mixes) / sizeof(mixes[0]))
+
+static const struct store {
+	const char *key, *fallback;	/* fallback: after it comes the path below the state directory */
+	const char *path, *example;
+	size_t offset;
+} stores[FAMILIES] = {
+	[TASKS] = {"tasks", "sqlite:", "/sluice.db", "sqlite:${STATE}/sluice.db", offsetof(struct conf_model, tasks)},
+	[OBJECTS] = {"objects", "file:", "/objects", "file:${STATE}/objects", offsetof(struct conf_model, objects)},
+	[BUS] = {"bus", "direct:", NULL, "direct:", offsetof(struct conf_model, bus)},
+	[LIMITS] = {"limits", "local:", NULL, "local:", offsetof(struct conf_model, limits)},
+	[WAREHOUSE] = {"warehouse", "chdb:", "/warehouse", "chdb:${STATE}/warehouse",
+		       offsetof(struct conf_model, warehouse)}
+};
+
+static bool in_mix(size_t mix, enum family family, const char *scheme)
+{
+	return str_eq(mixes[mix][family], scheme);
+}
+
+static bool built(enum family family, const char *scheme)
+{
+	for (size_t mix = 0; mix < MIXES; mix++)
+		if (in_mix(mix, family, scheme))
+			return true;
+	return false;
+}
+
+static void complain_not_built(struct conf_walk *walk, const struct conf_node *node, enum family family,
+			       const char *scheme)
+{
+	struct buf list;
+
+	buf_init(&list);
+	for (size_t i = 0; i < SCHEMES; i++)
+		if (schemes[i].family == family && built(family, schemes[i].name))
+			buf_printf(&list, "%s%s:", list.len > 0 ? ", " : "", schemes[i].name);
+	conf_complain(walk, node, NULL, "\"%s:\" is not built yet: supported are %s", scheme, list.data);
+	buf_fini(&list);
+}
+
+static void complain_unknown(struct conf_walk *walk, const struct conf_node *node, enum family family,
+			     const char *scheme)
+{
+	const char *names[SCHEMES];
+	size_t count = 0;
+
+	for (size_t i = 0; i < SCHEMES; i++)
+		if (schemes[i].family == family)
+			names[count++] = schemes[i].name;
+	conf_complain(walk, node, NULL, "there is no kind \"%.32s:\"%s", scheme,
+		      conf_nearest(walk, scheme, names, count));
+}
+
+/* Returns the scheme when the URL is one of the family and built, else NULL after reporting. */
+static const char *check_store(struct conf_walk *walk, const struct conf_node *node, enum family family,
+			       const char *url)
+{
+	const char *colon = strchr(url, ':');
+	char *scheme = arena_strndup(walk->arena, url, colon != NULL ? (size_t)(colon - url) : 0);
+	const struct scheme *found = NULL;
+
+	if (colon == NULL) {
+		conf_complain(walk, node, NULL, "must be a URL such as %s, not %s", stores[family].example,
+			      conf_show(walk, node, NULL));
+		return NULL;
+	}
+	if (family == LIMITS && str_eq(scheme, "rediss")) {
+		conf_complain(walk, node, NULL, "\"rediss:\" cannot be had: the Redis client library has no TLS here");
+		return NULL;
+	}
+	for (size_t i = 0; i < SCHEMES; i++)
+		if (schemes[i].family == family && str_eq(schemes[i].name, scheme))
+			found = &schemes[i];
+	if (found == NULL) {
+		complain_unknown(walk, node, family, scheme);
+	} else if (!built(family, scheme)) {
+		complain_not_built(walk, node, family, scheme);
+	} else if (found->rest == NOTHING && colon[1] != '\0') {
+		conf_complain(walk, node, NULL, "nothing may follow \"%s:\"", scheme);
+	} else if (found->rest == ABSOLUTE_PATH && colon[1] != '/') {
+		conf_complain(walk, node, NULL, "\"%s:\" needs an absolute path, such as %s", scheme,
+			      stores[family].example);
+	} else {
+		return scheme;
+	}
+	return NULL;
+}
+
+static void check_mix(struct conf_walk *walk, const struct conf_node *node, const char *const used[FAMILIES])
+{
+	for (size_t mix = 0; mix < MIXES; mix++) {
+		size_t family = 0;
+
+		while (family < FAMILIES && in_mix(mix, (enum family)family, used[family]))
+			family++;
+		if (family == FAMILIES)
+			return;
+	}
+	conf_complain(walk, node, NULL, "these stores do not go together; flows.yaml(5) lists the mixes that do");
+}
+
+void conf_stores_check(struct conf_walk *walk, const struct conf_node *file, struct conf_root *root)
+{
+	const struct conf_node *section = conf_child(file, "stores");
+	const char *used[FAMILIES];
+	bool complete = true;
+
+	for (size_t i = 0; i < FAMILIES; i++) {
+		const struct conf_node *node = conf_child(section, stores[i].key);
+		const char **url = conf_field(&root->model, stores[i].offset);
+
+		walk->context = arena_printf(walk->arena, "stores: %s: ", stores[i].key);
+		if (*url == NULL && node == NULL)
+			*url = arena_printf(walk->arena, "%s%s%s", stores[i].fallback,
+					    stores[i].path != NULL ? root->model.state : "",
+					    stores[i].path != NULL ? stores[i].path : "");
+		used[i] = *url != NULL ? check_store(walk, node != NULL ? node : file, (enum family)i, *url) : NULL;
+		complete = complete && used[i] != NULL;
+	}
+	walk->context = "stores: ";
+	if (complete)
+		check_mix(walk, section != NULL ? section : file, used);
+	walk->context = "";
+}
