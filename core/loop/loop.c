@@ -14,6 +14,7 @@
 struct loop {
 	uv_loop_t uv;
 	uv_timer_t limit;	/* bounds loop_run_once */
+	bool once;		/* inside loop_run_once */
 };
 
 /* Every handle: uv first, so that the pointer closes and frees alike. */
@@ -101,7 +102,9 @@ void loop_run_once(struct loop *loop, int64_t timeout_ms)
 	}
 	uv_update_time(&loop->uv);
 	uv_timer_start(&loop->limit, on_limit, (uint64_t)timeout_ms, 0);
+	loop->once = true;
 	uv_run(&loop->uv, UV_RUN_ONCE);
+	loop->once = false;
 	uv_timer_stop(&loop->limit);
 }
 
@@ -126,6 +129,9 @@ static void on_timer(uv_timer_t *uv)
 {
 	struct loop_timer *timer = (struct loop_timer *)uv;
 
+	/* libuv would go on and wait for a descriptor, although something was due. */
+	if (((struct loop *)uv->loop)->once)
+		uv_stop(uv->loop);
 	timer->fn(timer->user);
 }
 

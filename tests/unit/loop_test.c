@@ -80,6 +80,20 @@ static void run_once_waits_no_longer_than_told(void **state)
 	loop_free(&loop);
 }
 
+static void run_once_ends_after_a_due_timer(void **state)
+{
+	struct seen seen = {.loop = loop_new()};
+	int64_t start = clock_mono_ms();
+
+	(void)state;
+	seen.other = loop_timer_new(seen.loop, free_both, &seen);
+	loop_timer_start(seen.other, 0, 0);
+	while (seen.other)
+		loop_run_once(seen.loop, 60000);
+	assert_true(clock_mono_ms() - start < 60000);
+	loop_free(&seen.loop);
+}
+
 static void on_readable(void *user, int fd, unsigned int events)
 {
 	struct seen *seen = user;
@@ -296,6 +310,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timers_repeat_stop_and_free_themselves),
 		cmocka_unit_test(run_once_waits_no_longer_than_told),
+		cmocka_unit_test(run_once_ends_after_a_due_timer),
 		cmocka_unit_test(descriptors_tell_data_and_hangup),
 		cmocka_unit_test(an_error_is_told_until_it_is_handled),
 		cmocka_unit_test(signals_arrive_on_the_loop),
