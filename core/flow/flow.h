@@ -26,6 +26,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+struct arena;
 struct json;
 struct plugin;			/* a loaded plugin: plugin/plugin.h */
 struct flow_task;
@@ -43,6 +44,8 @@ struct flow_env {
 	int64_t (*now_ms)(void);	/* the clock; replaced in tests and replays */
 	/* Value of option name of plugin, from flows.yaml; NULL: its default. */
 	const char *(*option)(const struct plugin *plugin, const char *name);
+	/* Sees each record after its emit (flow_record_print); NULL: nobody looks. */
+	void (*on_record)(struct flow_task *task, const struct sl_record *record);
 };
 
 enum flow_state {
@@ -82,8 +85,9 @@ struct flow_output {
 	size_t event_count;
 	const struct flow_submit *submits;
 	size_t submit_count;
-	size_t records;
-	size_t bytes;
+	size_t records;			/* made */
+	size_t bytes;			/* of values and events */
+	size_t unkeyed;			/* records that were not made for want of a key */
 };
 
 /*
@@ -106,13 +110,25 @@ size_t flow_task_memory(const struct flow_task *task);
 
 /* FLOW_DONE: the data as JSON ("null" when the flow set none). */
 const char *flow_task_result(const struct flow_task *task);
-/* FLOW_FAILED: the instruction (SL_FAIL, SL_GONE, SL_RETRY: try the task again later) and "(403, 'text')". */
+/*
+ * FLOW_FAILED: the instruction (SL_FAIL, SL_GONE, SL_RETRY: try the task again
+ * later) and "(403, 'text')", or the text alone where no status is known. The
+ * response or retrieve that failed left nothing behind: output and checkpoint
+ * are those of before it, so either may be committed with the failure.
+ */
 enum sl_result flow_task_failure(const struct flow_task *task, const char **text_r);
 
 /* --- calls --- */
-/* The next call to carry out, in order; NULL: none now. It counts as in flight until settled. delay_r: wait before. */
+/*
+ * The next call to carry out, in order; NULL: none now. It counts as in flight
+ * until settled. delay_r: wait before. Ask after every flow_call_response,
+ * _rows, _failed, _unavailable and flow_task_committed: a call whose answer
+ * was held and then asked for more comes back here, with flow_call_step.
+ */
 struct flow_call *flow_task_next_call(struct flow_task *task, int64_t *delay_ms_r);
 size_t flow_task_in_flight(const struct flow_task *task);
+/* What its last answer asked for, to be done before it is carried out; FLOW_STEP_NONE for a call that is new. */
+enum flow_step flow_call_step(const struct flow_call *call);
 enum sl_kind flow_call_kind(const struct flow_call *call);
 const char *flow_call_operation(const struct flow_call *call);	/* "plugin.operation" */
 const char *flow_call_key(const struct flow_call *call);
@@ -131,7 +147,11 @@ void flow_call_set_user(struct flow_call *call, void *user);
 const struct sl_source *flow_call_candidate(const struct flow_call *call, size_t index);
 void flow_call_choose(struct flow_call *call, const struct sl_source *source);
 const struct sl_source *flow_call_source(const struct flow_call *call);
-/* No candidate has a credential: settles the call with "No source is available at the moment". */
+/*
+ * No candidate has a credential: settles the call with what the last source
+ * said (SL_LIMIT, SL_AUTH; SL_FAIL after SL_SOURCE), or else "No source is
+ * available at the moment" ("No cred is …" for sources bound to a handle).
+ */
 enum flow_step flow_call_unavailable(struct flow_call *call);
 
 /* One name and value of a request; secret values must not be shown. */
@@ -150,6 +170,7 @@ struct flow_request {
 	size_t body_len;
 	int64_t timeout_ms;		/* 0 = the default */
 	int redirects;
+	bool public_only;		/* the source has no base URL: private addresses are refused */
 };
 struct flow_credential {		/* members of one credential; borrowed */
 	const struct flow_pair *members;
@@ -162,12 +183,21 @@ struct flow_credential {		/* members of one credential; borrowed */
  */
 int flow_call_request(struct flow_call *call, const char *base_url, const struct flow_credential *credential,
 		      struct flow_request *request_r, enum flow_step *step_r);
-/* FLOW_STEP_* of the answer. Headers are borrowed for the call; the body is copied when it has to wait its turn. */
+/*
+ * FLOW_STEP_* of the answer. Headers and body (NUL-terminated after body_len)
+ * are borrowed for the call, copied when they have to wait their turn. With
+ * FLOW_STEP_NONE the call is no longer the driver's. Answers to a task that
+ * is not FLOW_CALLS are ignored.
+ *
+ * A status of 400 or more is settled at once: the source's error callback
+ * decides, and without one or when it returns SL_OK the defaults of
+ * <sluice/http.h> do. Everything else is parsed, in its turn.
+ */
 enum flow_step flow_call_response(struct flow_call *call, int status, const struct flow_pair *headers,
 				  size_t header_count, const char *body, size_t body_len);
 /*
  * No answer: time-out, connection lost, too large. result SL_RETRY or SL_FAIL.
- * Settled like a response's result.
+ * status 0 unless one is known. Settled like a response's result.
  */
 enum flow_step flow_call_failed(struct flow_call *call, enum sl_result result, int status, const char *text);
 
@@ -182,13 +212,34 @@ void flow_task_output(const struct flow_task *task, struct flow_output *output_r
 bool flow_task_slice_due(const struct flow_task *task);
 /* True when a checkpoint may be taken now (no join open). */
 bool flow_task_can_checkpoint(const struct flow_task *task);
-/* Appends the checkpoint (JSON) as of the last parsed response. Calls in flight are part of it. */
+/* Appends the checkpoint (JSON) as of the last parsed response. Calls in flight are part of it. Also of a failed task. */
 void flow_task_checkpoint(const struct flow_task *task, struct buf *out);
-/* The output was committed: forgets it and counts commit_seq up. */
+/*
+ * Nothing is parsed from here to flow_task_committed, so that output and
+ * checkpoint stay as they are while a commit is under way; answers that come
+ * meanwhile are held.
+ */
+void flow_task_seal(struct flow_task *task);
+/*
+ * The output was committed: forgets it, counts commit_seq up, and parses what
+ * was held. Look at the state and for calls afterwards.
+ */
 void flow_task_committed(struct flow_task *task);
+/* Appends a record as one JSON object: type, key, source and its groups. */
+void flow_record_print(const struct sl_record *record, struct buf *out);
 
 /* --- creation --- */
 /* Checks a parameter object against the flow's declaration: unknown, missing, wrong type, out of bounds. */
 int flow_check_params(const struct sl_flow *flow, const struct json *params, struct error *err);
+
+/* --- the host table outside of tasks --- */
+/*
+ * The table that callbacks get. A sink copies it, puts its own row_* functions
+ * in, and gives the callback's memory around each transform: what h->str and
+ * the like make lives in arena.
+ */
+const struct sl_host *flow_host(void);
+void flow_scope_enter(struct arena *arena);
+void flow_scope_leave(void);
 
 #endif

@@ -20,8 +20,10 @@ enum sl_kind {
  * One way to carry out an operation. build describes the request, parse reads
  * the answer: it makes records (h->record), sets the next cursor
  * (h->set_cursor) and facts. parse sees every status below 400 (redirects are
- * not followed unless build asks), and the others only as far as the source
- * has no error callback that settles them. Lists end with parse NULL.
+ * not followed unless build asks). A status of 400 or more never reaches it:
+ * the source's error callback says what it means (h->operation tells it of
+ * which call), and where there is none, or it returns SL_OK, the host's rules
+ * do (<sluice/http.h>). Lists end with parse NULL.
  */
 struct sl_via {
 	const struct sl_source *source;	/* NULL for lookups and queries */
@@ -51,7 +53,8 @@ struct sl_operation {
  * retrieve adds the calls of the next round (h->call, h->next); it runs at the
  * start and after each round, and the task is finished when it adds none.
  * page runs after each response was parsed: for events that speak of a whole
- * page. emit runs for each record: h->upsert, h->event.
+ * page. emit runs for each record: h->upsert, h->event. When page or emit does
+ * not return SL_OK the task fails; nothing of that response is left behind.
  */
 struct sl_flow {
 	size_t size;

@@ -59,12 +59,12 @@ struct sl_host {
 
 	/* --- retrieve: rounds of calls (10 in flight per task) --- */
 	int (*round)(const struct sl_task *t);			/* 0 at the first retrieve */
-	/* Adds a call. key names what is asked for; then name, value, …, NULL; a value may be NULL (left out). */
+	/* Adds a call of an operation that the flow lists. key names what is asked for; then name, value, …, NULL; a value may be NULL (left out). */
 	struct sl_call *(*call)(struct sl_task *t, const struct sl_operation *operation, const char *key, ...);
 	/*
 	 * Adds the call for the next page: same operation, key, arguments, source
 	 * and settings, with previous' next cursor. For a call that failed it is
-	 * that page again.
+	 * that page again. NULL, and no call, when previous has no next page.
 	 */
 	struct sl_call *(*next)(struct sl_task *t, const struct sl_call *previous, int64_t delay_ms);
 	void (*delay)(struct sl_call *c, int64_t delay_ms);
@@ -85,6 +85,7 @@ struct sl_host {
 	const char *(*cursor)(const struct sl_call *c);		/* where this page begins; NULL = the first */
 	const char *(*next_cursor)(const struct sl_call *c);	/* where the next begins; NULL = there is none */
 	enum sl_result (*outcome)(const struct sl_call *c);
+	/* The error as the task would report it: "(403, 'text')", or the text alone without a status. */
 	const char *(*outcome_text)(const struct sl_call *c);
 	int (*status)(const struct sl_call *c);			/* of its last response, 0 without one */
 

@@ -67,9 +67,11 @@ struct sl_source {
 	const char *const *limits;		/* "100/30s", NULL-terminated, or NULL: unlimited */
 	unsigned int feedback;
 	/*
-	 * Optional: what a status of 400 or more means here. Without it, or when
-	 * it returns SL_OK, the host's own rules hold: 429 SL_LIMIT, 401 and 403
-	 * SL_AUTH, 404 and 410 SL_GONE, 408 and 5xx SL_RETRY, others SL_FAIL.
+	 * Optional: what a status of 400 or more means here. Any result but SL_OK
+	 * is final. Without it, or when it returns SL_OK, the host's own rules
+	 * hold: 429 SL_LIMIT, 401 and 403 SL_AUTH, 404 and 410 SL_GONE, 408 and
+	 * 5xx SL_RETRY, others SL_FAIL. It leaves nothing behind, and runs when
+	 * the answer comes, not in the order of the calls.
 	 */
 	enum sl_result (*error)(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
 				const struct sl_response *re);

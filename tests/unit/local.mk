@@ -30,3 +30,7 @@ check_PROGRAMS += tests/unit/httpd_test
 tests_unit_httpd_test_SOURCES = tests/unit/httpd_test.c
 tests_unit_httpd_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/httpd_test
+check_PROGRAMS += tests/unit/flow_test
+tests_unit_flow_test_SOURCES = tests/unit/flow_test.c
+tests_unit_flow_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/flow_test
