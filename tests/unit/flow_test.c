@@ -346,20 +346,7 @@ static void expect(const char *flow, const char *params, const struct fake_answe
 	mem_free(&lines);
 }
 
-/* Only the last line: how it ended. */
-static void expect_end(const char *flow, const char *params, const struct fake_answer *answers, const char *wanted)
-{
-	const struct fake fake = { .plugin = &test_plugin, .answers = answers };
-	char *lines = fake_run(&fake, flow, params), *end = lines + strlen(lines) - 1;
-
-	*end = '\0';
-	while (end > lines && end[-1] != '\n')
-		end--;
-	assert_string_equal(end, wanted);
-	mem_free(&lines);
-}
-
-static void smoke(void **state)
+static void runs_rounds_until_none_is_added(void **state)
 {
 	static const struct fake_answer answers[] = {
 		{ "items", "api", 200, "{\"items\":[{\"id\":1,\"likes\":5},{\"id\":\"2\",\"name\":\"x\"}],\"next\":\"c1\"}", NULL },
@@ -368,14 +355,28 @@ static void smoke(void **state)
 	};
 
 	(void)state;
-	expect("walk", "{\"of\":[\"a&b\"],\"most\":null,\"token\":\"t0p\"}", answers, "");
-	expect_end("walk", "{\"of\":[\"a&b\"],\"most\":null,\"token\":\"t0p\"}", answers, "");
+	expect("walk", "{\"of\":[\"a&b\"],\"most\":null,\"token\":\"t0p\"}", answers,
+	       "{\"call\":\"items\",\"source\":\"api\",\"method\":\"GET\",\"url\":"
+	       "\"https://api.example/v1/items%20list?of=a%26b&token=***&n=2&key=***\"}\n"
+	       "{\"record\":{\"type\":\"item\",\"key\":\"1\",\"source\":\"api\",\"attributes\":{\"at\":null},"
+	       "\"metrics\":{\"likes\":5},\"dimensions\":{\"title\":null}}}\n"
+	       "{\"record\":{\"type\":\"item\",\"key\":\"2\",\"source\":\"api\",\"attributes\":{\"at\":null},"
+	       "\"metrics\":{\"likes\":null},\"dimensions\":{\"title\":\"x\"}}}\n"
+	       "{\"call\":\"items\",\"source\":\"api\",\"method\":\"GET\",\"url\":"
+	       "\"https://api.example/v1/items%20list?of=a%26b&after=c1&token=***&n=2&key=***\"}\n"
+	       "{\"record\":{\"type\":\"item\",\"key\":\"3\",\"source\":\"api\",\"attributes\":{\"at\":null},"
+	       "\"metrics\":{\"likes\":null},\"dimensions\":{\"title\":null}}}\n"
+	       "{\"event\":\"plain_log\",\"data\":{\"item_id\":\"1\",\"metrics\":{\"likes\":5}}}\n"
+	       "{\"event\":\"plain_log\",\"data\":{\"item_id\":\"2\",\"metrics\":{\"likes\":null}}}\n"
+	       "{\"event\":\"plain_log\",\"data\":{\"item_id\":\"3\",\"metrics\":{\"likes\":null}}}\n"
+	       "{\"result\":{\"pages\":2,\"said\":[\"1\",\"2\",\"3\"],\"errors\":[],\"left behind\":0,"
+	       "\"random\":2447196630207890599}}\n");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(smoke),
+		cmocka_unit_test(runs_rounds_until_none_is_added),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
