@@ -13,6 +13,7 @@
 #include "json/jwrite.h"
 
 #define LOOKUPS 200
+#define PATHS 5
 
 static void write_post(struct jwrite *w, int post)
 {
@@ -66,7 +67,7 @@ static int read_file(const char *name, struct buf *out)
 
 int main(int argc, char **argv)
 {
-	static const char *const paths[] = {
+	static const char *const paths[PATHS] = {
 		"node.id", "node.shortcode", "node.missing|node.field_number_59",
 		"node.statistics.like_count", "node.statistics.rate",
 	};
@@ -92,7 +93,7 @@ int main(int argc, char **argv)
 				return 1;
 			}
 			for (int k = 0; k < LOOKUPS; k++) {
-				found += json_at(edge, paths[(size_t)k % (sizeof(paths) / sizeof(*paths))]) != NULL;
+				found += json_at(edge, paths[(size_t)k % PATHS]) != NULL;
 				edge = json_next(edge) ? json_next(edge) : json_first(edges);
 			}
 			json_doc_free(&doc);

@@ -109,7 +109,8 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *user, vo
 		list_append(&client->sockets, &s->node);
 		curl_multi_assign(client->multi, fd, s);
 	}
-	loop_fd_watch(s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0u) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0u));
+	loop_fd_watch(s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0u) |
+				(what & CURL_POLL_OUT ? LOOP_WRITE : 0u));
 	return 0;
 }
 

@@ -88,7 +88,7 @@ size_t http_running(const struct http_client *client);
 
 struct http_transfer *http_start(struct http_client *client, const struct http_request *request,
 				 http_done_fn *fn, void *user);
-/* No callback comes any more. Sets *transfer to NULL; NULL tolerated. Not for a transfer that was called back. */
+/* No callback comes any more. Sets *transfer to NULL; NULL tolerated. Not for one that was called back. */
 void http_cancel(struct http_transfer **transfer);
 
 /* The index-th value of a header, in order; name in any case. NULL when there are no more. */

@@ -76,7 +76,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *user)
 
 	t->lines_size += len;
 	if (t->lines_size > HTTP_HEADERS_MAX) {
-		error_set(&t->err, ERR_LIMIT, "the response's headers are larger than %zu bytes", HTTP_HEADERS_MAX);
+		error_set(&t->err, ERR_LIMIT, "the response's headers are larger than %zu bytes",
+			  HTTP_HEADERS_MAX);
 		return 0;
 	}
 	while (text > 0 && (data[text - 1] == '\n' || data[text - 1] == '\r'))

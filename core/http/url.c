@@ -213,7 +213,8 @@ static bool public_v4(const unsigned char *bytes)
 		{0xac100000, 12}, {0xc0000000, 24}, {0xc0000200, 24}, {0xc0586300, 24}, {0xc0a80000, 16},
 		{0xc6120000, 15}, {0xc6336400, 24}, {0xcb007100, 24}, {0xe0000000, 3},
 	};
-	uint32_t address = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+	uint32_t address = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 |
+			   (uint32_t)bytes[2] << 8 | bytes[3];
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
 		if ((address ^ others[i].net) >> (32 - others[i].bits) == 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of core/json share: text of numbers and strings, and the byte-level second look. Any thread. */
+/* What the files of core/json share: text of numbers and strings, the byte-level second look. Any thread. */
 #ifndef SLUICE_JSON_INTERNAL_H
 #define SLUICE_JSON_INTERNAL_H
 

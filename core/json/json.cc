@@ -44,7 +44,7 @@ constexpr uint64_t TAG_MEMBER = 0x80;
 constexpr uint64_t PAYLOAD = 0x00ffffffffffffff;
 constexpr uint64_t COUNT_MAX = 0xffffff;
 constexpr size_t SIZE_MAX_DOC = 0xffffffff;
-/* Scratch memory for documents above this is given back after use; it is about 15 bytes per byte of document. */
+/* Scratch memory for larger documents is given back after use: about 15 bytes per byte of document. */
 constexpr size_t SCRATCH_KEEP = 512 * 1024;
 
 thread_local simdjson::dom::parser scratch;
@@ -205,8 +205,8 @@ struct json_doc *parse(const char *bytes, size_t len, simdjson::error_code *code
 			doc->sanitised = false;
 			memcpy(doc + 1, tape, n * sizeof(*tape));
 			if (used > 1)
-				memcpy(reinterpret_cast<uint64_t *>(doc + 1) + n, scratch.doc.string_buf.get(),
-				       used - 1);
+				memcpy(reinterpret_cast<uint64_t *>(doc + 1) + n,
+				       scratch.doc.string_buf.get(), used - 1);
 		}
 	}
 	if (len > SCRATCH_KEEP)
@@ -250,7 +250,7 @@ const uint64_t *element(const uint64_t *array, const char *text, size_t len)
 const uint64_t *follow(const uint64_t *word, const char *path, const char *end)
 {
 	for (;;) {
-		const char *dot = static_cast<const char *>(memchr(path, '.', static_cast<size_t>(end - path)));
+		auto dot = static_cast<const char *>(memchr(path, '.', static_cast<size_t>(end - path)));
 		size_t len = static_cast<size_t>((dot ? dot : end) - path);
 
 		if (tag_of(word) == '{')

@@ -19,7 +19,9 @@ struct buf;
 struct json_doc;		/* owns the parsed tree and the values handed out */
 struct json;			/* one value inside a document: borrowed from it */
 
-enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_UINT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+	JSON_NULL, JSON_BOOL, JSON_INT, JSON_UINT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT
+};
 
 /*
  * Parses len bytes (copied). Depth is limited to 256. Returns NULL and an
@@ -50,11 +52,11 @@ const struct json *json_next(const struct json *child);
 const char *json_name(const struct json *child);		/* key inside an object, else NULL */
 /* The string's bytes, NUL-terminated after len (len_r may be NULL); NULL when the value is no string. */
 const char *json_string(const struct json *value, size_t *len_r);
-/* true and the value when it is a number (a double only when integral), or text that is wholly a decimal integer. */
+/* true and the value for a number (a double only when integral) and for text that is wholly an integer. */
 bool json_int(const struct json *value, int64_t *value_r);
-bool json_double(const struct json *value, double *value_r);	/* numbers, and text that is wholly a number */
+bool json_double(const struct json *value, double *value_r);	/* numbers, and text that is one */
 bool json_bool(const struct json *value, bool *value_r);	/* only true and false */
-/* Appends the value as compact JSON; numbers above 2^53 stay exact, U+0000 becomes U+FFFD. NULL appends null. */
+/* Appends compact JSON; numbers above 2^53 stay exact, U+0000 becomes U+FFFD. NULL appends null. */
 void json_print(const struct json *value, struct buf *out);
 
 #endif

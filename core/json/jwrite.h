@@ -30,7 +30,8 @@ void jwrite_string(struct jwrite *w, const char *name, const char *text);	/* NUL
 void jwrite_stringn(struct jwrite *w, const char *name, const char *bytes, size_t len);
 void jwrite_int(struct jwrite *w, const char *name, int64_t value);
 void jwrite_uint(struct jwrite *w, const char *name, uint64_t value);
-void jwrite_double(struct jwrite *w, const char *name, double value);	/* shortest that reads back; not finite writes null */
+/* The shortest text that reads back as the same double (3 is 3.0); not finite writes null. */
+void jwrite_double(struct jwrite *w, const char *name, double value);
 void jwrite_bool(struct jwrite *w, const char *name, bool value);
 void jwrite_null(struct jwrite *w, const char *name);
 /* json is one complete JSON value, trusted to be valid. */

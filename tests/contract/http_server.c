@@ -48,7 +48,8 @@ static int send_all(struct connection *c, const char *bytes, size_t len)
 	return 0;
 }
 
-static int reply(struct connection *c, const char *status, const char *headers, const char *body, size_t len)
+static int reply(struct connection *c, const char *status, const char *headers, const char *body,
+		 size_t len)
 {
 	struct buf out;
 	int result;
@@ -64,7 +65,9 @@ static int reply(struct connection *c, const char *status, const char *headers, 
 /* Waits until bytes, or the end, come from the client: 1; or the server stops: 0. */
 static int wait_client(struct connection *c)
 {
-	struct pollfd fds[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = c->server->stop[0], .events = POLLIN}};
+	struct pollfd fds[2] = {
+		{.fd = c->fd, .events = POLLIN}, {.fd = c->server->stop[0], .events = POLLIN},
+	};
 
 	if (poll(fds, 2, -1) < 0 || fds[1].revents)
 		return 0;
@@ -234,7 +237,9 @@ static void *serve(void *argument)
 static void *accept_all(void *argument)
 {
 	struct http_server *server = argument;
-	struct pollfd fds[2] = {{.fd = server->fd, .events = POLLIN}, {.fd = server->stop[0], .events = POLLIN}};
+	struct pollfd fds[2] = {
+		{.fd = server->fd, .events = POLLIN}, {.fd = server->stop[0], .events = POLLIN},
+	};
 
 	while (poll(fds, 2, -1) >= 0 && fds[1].revents == 0) {
 		int fd = accept(server->fd, NULL, NULL);

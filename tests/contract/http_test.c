@@ -19,6 +19,8 @@
 #include "http_server.h"
 #include "loop/loop.h"
 
+#define REQUEST(...) (&(struct http_request){__VA_ARGS__})
+
 struct world {
 	struct loop *loop;
 	struct http_client *client;
@@ -120,7 +122,8 @@ static void expect_body(struct world *w, const struct http_request *request, int
 }
 
 /* text: what the error says behind the origin; NULL when the words are curl's. */
-static void expect_error(struct world *w, const struct http_request *request, enum error_code code, const char *text)
+static void expect_error(struct world *w, const struct http_request *request, enum error_code code,
+			 const char *text)
 {
 	char expected[300];
 	struct answer a;
@@ -165,12 +168,12 @@ static void test_any_status_is_a_response(void **state)
 {
 	struct world *w = *state;
 
-	expect_body(w, &(struct http_request){.url = url(w, "/status/404")}, 404, "hello");
-	expect_body(w, &(struct http_request){.url = url(w, "/status/503")}, 503, "hello");
-	expect_body(w, &(struct http_request){.url = url(w, "/redirect?/ok")}, 302, "moved");
-	expect_body(w, &(struct http_request){.url = url(w, "/bytes/0")}, 200, "");
-	expect_body(w, &(struct http_request){.url = url(w, "/bytes/1"), .max_body = 1}, 200, "x");
-	expect_body(w, &(struct http_request){.url = url(w, "/ok"), .method = "HEAD"}, 200, "");
+	expect_body(w, REQUEST(.url = url(w, "/status/404")), 404, "hello");
+	expect_body(w, REQUEST(.url = url(w, "/status/503")), 503, "hello");
+	expect_body(w, REQUEST(.url = url(w, "/redirect?/ok")), 302, "moved");
+	expect_body(w, REQUEST(.url = url(w, "/bytes/0")), 200, "");
+	expect_body(w, REQUEST(.url = url(w, "/bytes/1"), .max_body = 1), 200, "x");
+	expect_body(w, REQUEST(.url = url(w, "/ok"), .method = "HEAD"), 200, "");
 }
 
 static void expect_echo(struct world *w, struct http_request *request, const char *head, const char *tail)
@@ -186,21 +189,24 @@ static void expect_echo(struct world *w, struct http_request *request, const cha
 
 static void test_requests_are_sent_as_written(void **state)
 {
-	static const char *const headers[] = {"Content-Type: application/json", "X-Key: k e y", "X-None:", NULL};
+	static const char *const headers[] = {
+		"Content-Type: application/json", "X-Key: k e y", "X-None:", NULL,
+	};
 	struct world *w = *state;
 
-	expect_echo(w, &(struct http_request){.headers = NULL}, "GET", "\r\n");
-	expect_echo(w, &(struct http_request){.headers = headers}, "GET",
+	expect_echo(w, REQUEST(.headers = NULL), "GET", "\r\n");
+	expect_echo(w, REQUEST(.headers = headers), "GET",
 		    "Content-Type: application/json\r\nX-Key: k e y\r\nX-None:\r\n\r\n");
-	expect_echo(w, &(struct http_request){.body = "{}", .body_len = 2, .headers = headers}, "POST",
-		    "Content-Type: application/json\r\nX-Key: k e y\r\nX-None:\r\nContent-Length: 2\r\n\r\n{}");
-	expect_echo(w, &(struct http_request){.body = "abc", .body_len = 3}, "POST", "Content-Length: 3\r\n\r\nabc");
-	expect_echo(w, &(struct http_request){.method = "POST"}, "POST", "Content-Length: 0\r\n\r\n");
-	expect_echo(w, &(struct http_request){.method = "PUT", .body = "abc", .body_len = 3}, "PUT",
+	expect_echo(w, REQUEST(.body = "{)", .body_len = 2, .headers = headers}, "POST",
+		    "Content-Type: application/json\r\nX-Key: k e y\r\nX-None:\r\n"
+		    "Content-Length: 2\r\n\r\n{}");
+	expect_echo(w, REQUEST(.body = "abc", .body_len = 3), "POST", "Content-Length: 3\r\n\r\nabc");
+	expect_echo(w, REQUEST(.method = "POST"), "POST", "Content-Length: 0\r\n\r\n");
+	expect_echo(w, REQUEST(.method = "PUT", .body = "abc", .body_len = 3), "PUT",
 		    "Content-Length: 3\r\n\r\nabc");
-	expect_echo(w, &(struct http_request){.method = "GET", .body = "abc", .body_len = 3}, "GET",
+	expect_echo(w, REQUEST(.method = "GET", .body = "abc", .body_len = 3), "GET",
 		    "Content-Length: 3\r\n\r\nabc");
-	expect_echo(w, &(struct http_request){.method = "DELETE"}, "DELETE", "\r\n");
+	expect_echo(w, REQUEST(.method = "DELETE"), "DELETE", "\r\n");
 }
 
 static void test_wrong_requests_are_refused(void **state)
@@ -211,16 +217,16 @@ static void test_wrong_requests_are_refused(void **state)
 	struct world *w = *state;
 	struct answer a;
 
-	expect_error(w, &(struct http_request){.url = url(w, "/ok"), .headers = split}, ERR_INPUT, "a header is malformed");
-	expect_error(w, &(struct http_request){.url = w->url, .headers = nameless}, ERR_INPUT, "a header is malformed");
-	expect_error(w, &(struct http_request){.url = w->url, .headers = plain}, ERR_INPUT, "a header is malformed");
-	expect_error(w, &(struct http_request){.url = w->url, .method = "GET /x"}, ERR_INPUT, "the method is malformed");
-	ask(w, &(struct http_request){.url = "file:///etc/passwd"}, &a);
+	expect_error(w, REQUEST(.url = url(w, "/ok"), .headers = split), ERR_INPUT, "a header is malformed");
+	expect_error(w, REQUEST(.url = w->url, .headers = nameless), ERR_INPUT, "a header is malformed");
+	expect_error(w, REQUEST(.url = w->url, .headers = plain), ERR_INPUT, "a header is malformed");
+	expect_error(w, REQUEST(.url = w->url, .method = "GET /x"), ERR_INPUT, "the method is malformed");
+	ask(w, REQUEST(.url = "file:///etc/passwd"), &a);
 	assert_int_equal(a.err.code, ERR_INPUT);
 	assert_string_equal(a.err.text, "?: the URL is malformed or neither http nor https");
-	ask(w, &(struct http_request){.url = NULL}, &a);
+	ask(w, REQUEST(.url = NULL), &a);
 	assert_int_equal(a.err.code, ERR_INPUT);
-	ask(w, &(struct http_request){.url = "http://127.0.0.1/a b?key"}, &a);
+	ask(w, REQUEST(.url = "http://127.0.0.1/a b?key"), &a);
 	assert_int_equal(a.err.code, ERR_INPUT);
 	assert_null(strstr(a.err.text, "key"));
 	assert_int_equal(http_server_connections(w->server), 0);
@@ -230,8 +236,8 @@ static void test_slow_responses_time_out(void **state)
 {
 	struct world *w = *state;
 
-	expect_error(w, &(struct http_request){.url = url(w, "/slow"), .timeout_ms = 100}, ERR_TIMEOUT, NULL);
-	expect_error(w, &(struct http_request){.url = url(w, "/drip"), .timeout_ms = 100}, ERR_TIMEOUT, NULL);
+	expect_error(w, REQUEST(.url = url(w, "/slow"), .timeout_ms = 100), ERR_TIMEOUT, NULL);
+	expect_error(w, REQUEST(.url = url(w, "/drip"), .timeout_ms = 100), ERR_TIMEOUT, NULL);
 	assert_int_equal(http_server_wait_idle(w->server), 0);
 }
 
@@ -241,7 +247,7 @@ static void test_cut_responses_are_errors(void **state)
 	struct world *w = *state;
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
-		expect_error(w, &(struct http_request){.url = url(w, paths[i])}, ERR_IO, NULL);
+		expect_error(w, REQUEST(.url = url(w, paths[i])), ERR_IO, NULL);
 }
 
 static void test_refused_connection_is_an_error(void **state)
@@ -255,7 +261,7 @@ static void test_refused_connection_is_an_error(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
 	str_format(w->url, sizeof(w->url), "http://127.0.0.1:%u/?key", ntohs(address.sin_port));
-	ask(w, &(struct http_request){.url = w->url}, &a);
+	ask(w, REQUEST(.url = w->url), &a);
 	assert_int_equal(a.err.code, ERR_IO);
 	assert_true(str_starts(a.err.text, "http://127.0.0.1:"));
 	assert_null(strstr(a.err.text, "key"));
@@ -266,13 +272,13 @@ static void test_large_responses_are_refused(void **state)
 {
 	struct world *w = *state;
 
-	expect_error(w, &(struct http_request){.url = url(w, "/bytes/1001"), .max_body = 1000}, ERR_LIMIT,
+	expect_error(w, REQUEST(.url = url(w, "/bytes/1001"), .max_body = 1000), ERR_LIMIT,
 		     "the response is larger than 1000 bytes");
-	expect_error(w, &(struct http_request){.url = url(w, "/endless"), .max_body = 100000}, ERR_LIMIT,
+	expect_error(w, REQUEST(.url = url(w, "/endless"), .max_body = 100000), ERR_LIMIT,
 		     "the response is larger than 100000 bytes");
-	expect_error(w, &(struct http_request){.url = url(w, "/endless")}, ERR_LIMIT,
+	expect_error(w, REQUEST(.url = url(w, "/endless")), ERR_LIMIT,
 		     "the response is larger than 16777216 bytes");
-	expect_error(w, &(struct http_request){.url = url(w, "/headers")}, ERR_LIMIT,
+	expect_error(w, REQUEST(.url = url(w, "/headers")), ERR_LIMIT,
 		     "the response's headers are larger than 262144 bytes");
 }
 
@@ -280,10 +286,10 @@ static void test_the_limit_holds_for_what_is_decoded(void **state)
 {
 	struct world *w = *state;
 
-	expect_body(w, &(struct http_request){.url = url(w, "/gzip")}, 200, "hello");
-	expect_error(w, &(struct http_request){.url = url(w, "/gzip"), .max_body = 4}, ERR_LIMIT,
+	expect_body(w, REQUEST(.url = url(w, "/gzip")), 200, "hello");
+	expect_error(w, REQUEST(.url = url(w, "/gzip"), .max_body = 4), ERR_LIMIT,
 		     "the response is larger than 4 bytes");
-	expect_error(w, &(struct http_request){.url = url(w, "/bomb")}, ERR_LIMIT,
+	expect_error(w, REQUEST(.url = url(w, "/bomb")), ERR_LIMIT,
 		     "the response is larger than 16777216 bytes");
 }
 
@@ -294,7 +300,7 @@ static void test_connections_are_used_again(void **state)
 
 	for (int i = 1; i <= 5; i++) {
 		str_format(expected, sizeof(expected), "1 %d", i);
-		expect_body(w, &(struct http_request){.url = url(w, "/count")}, 200, expected);
+		expect_body(w, REQUEST(.url = url(w, "/count")), 200, expected);
 	}
 	assert_int_equal(http_server_connections(w->server), 1);
 }
@@ -305,15 +311,15 @@ static void test_redirects_are_followed_when_asked(void **state)
 	struct world *w = *state;
 	char away[100], path[100];
 
-	expect_body(w, &(struct http_request){.url = url(w, "/redirect?/ok"), .follow_redirects = true}, 200, "hello");
-	expect_body(w, &(struct http_request){.url = w->url, .follow_redirects = true, .headers = headers}, 200, "hello");
-	expect_error(w, &(struct http_request){.url = url(w, "/loop"), .follow_redirects = true}, ERR_INPUT, NULL);
-	expect_error(w, &(struct http_request){.url = url(w, "/redirect?file:///etc/passwd"), .follow_redirects = true},
+	expect_body(w, REQUEST(.url = url(w, "/redirect?/ok"), .follow_redirects = true), 200, "hello");
+	expect_body(w, REQUEST(.url = w->url, .follow_redirects = true, .headers = headers), 200, "hello");
+	expect_error(w, REQUEST(.url = url(w, "/loop"), .follow_redirects = true), ERR_INPUT, NULL);
+	expect_error(w, REQUEST(.url = url(w, "/redirect?file:///etc/passwd"), .follow_redirects = true),
 		     ERR_IO, NULL);
 	str_format(away, sizeof(away), "http://localhost:%u/ok", http_server_port(w->server));
 	str_format(path, sizeof(path), "/redirect?%s", away);
-	expect_body(w, &(struct http_request){.url = url(w, path), .follow_redirects = true}, 200, "hello");
-	expect_error(w, &(struct http_request){.url = w->url, .follow_redirects = true, .headers = headers}, ERR_INPUT,
+	expect_body(w, REQUEST(.url = url(w, path), .follow_redirects = true), 200, "hello");
+	expect_error(w, REQUEST(.url = w->url, .follow_redirects = true, .headers = headers), ERR_INPUT,
 		     "a redirect leads to another origin");
 }
 
@@ -321,12 +327,12 @@ static void test_addresses_that_are_not_public_are_refused(void **state)
 {
 	struct world *w = *state;
 
-	expect_error(w, &(struct http_request){.url = url(w, "/ok"), .public_only = true}, ERR_INPUT,
+	expect_error(w, REQUEST(.url = url(w, "/ok"), .public_only = true), ERR_INPUT,
 		     "the address is not public");
 	assert_int_equal(http_server_connections(w->server), 0);
 	/* Nor may a connection that another request left behind be used. */
-	expect_body(w, &(struct http_request){.url = url(w, "/ok")}, 200, "hello");
-	expect_error(w, &(struct http_request){.url = url(w, "/ok"), .public_only = true}, ERR_INPUT,
+	expect_body(w, REQUEST(.url = url(w, "/ok")), 200, "hello");
+	expect_error(w, REQUEST(.url = url(w, "/ok"), .public_only = true), ERR_INPUT,
 		     "the address is not public");
 	assert_int_equal(http_server_connections(w->server), 1);
 }
@@ -338,7 +344,7 @@ static void test_cancelled_requests_never_call_back(void **state)
 	struct answer slow = {.calls = 0}, refused = {.calls = 0}, ok = {.calls = 0};
 
 	request.url = url(w, "/slow");
-	slow.transfer = http_start(w->client, &(struct http_request){.url = w->url}, on_done, &slow);
+	slow.transfer = http_start(w->client, REQUEST(.url = w->url), on_done, &slow);
 	while (http_server_connections(w->server) == 0)
 		loop_run_once(w->loop, 1000);
 	refused.transfer = http_start(w->client, &request, on_done, &refused);
@@ -348,12 +354,12 @@ static void test_cancelled_requests_never_call_back(void **state)
 	assert_null(slow.transfer);
 	http_cancel(&slow.transfer);
 	assert_int_equal(http_running(w->client), 0);
-	ok.transfer = http_start(w->client, &(struct http_request){.url = url(w, "/ok")}, on_done, &ok);
+	ok.transfer = http_start(w->client, REQUEST(.url = url(w, "/ok")), on_done, &ok);
 	wait_calls(w, &ok);
 	http_response_free(&ok.response);
 	assert_int_equal(slow.calls + refused.calls, 0);
 	/* One that is still running when its client goes. */
-	slow.transfer = http_start(w->client, &(struct http_request){.url = url(w, "/slow")}, on_done, &slow);
+	slow.transfer = http_start(w->client, REQUEST(.url = url(w, "/slow")), on_done, &slow);
 	loop_run_once(w->loop, 1000);
 	http_client_free(&w->client);
 	assert_int_equal(slow.calls, 0);
@@ -376,7 +382,7 @@ static void on_chain(void *user, struct http_response *response, const struct er
 	if (chain->calls++ == 0)
 		http_cancel(&chain->victim);
 	if (chain->calls < 10)
-		http_start(chain->w->client, &(struct http_request){.url = url(chain->w, "/ok")}, on_chain, chain);
+		http_start(chain->w->client, REQUEST(.url = url(chain->w, "/ok")), on_chain, chain);
 }
 
 static void test_callbacks_may_start_and_cancel(void **state)
@@ -386,8 +392,8 @@ static void test_callbacks_may_start_and_cancel(void **state)
 	struct answer victim = {.calls = 0};
 	int64_t until = clock_mono_ms() + 60000;
 
-	chain.victim = http_start(w->client, &(struct http_request){.url = url(w, "/slow")}, on_done, &victim);
-	http_start(w->client, &(struct http_request){.url = url(w, "/ok")}, on_chain, &chain);
+	chain.victim = http_start(w->client, REQUEST(.url = url(w, "/slow")), on_done, &victim);
+	http_start(w->client, REQUEST(.url = url(w, "/ok")), on_chain, &chain);
 	while (chain.calls < 10 && clock_mono_ms() < until)
 		loop_run_once(w->loop, 1000);
 	assert_int_equal(chain.calls, 10);
@@ -401,7 +407,7 @@ static void run_many(struct world *w, size_t count)
 
 	assert_non_null(answers);
 	for (size_t i = 0; i < count; i++)
-		answers[i].transfer = http_start(w->client, &(struct http_request){.url = url(w, "/bytes/20000")},
+		answers[i].transfer = http_start(w->client, REQUEST(.url = url(w, "/bytes/20000")),
 						 on_done, &answers[i]);
 	assert_int_equal(http_running(w->client), count);
 	for (size_t i = 0; i < count; i++) {
@@ -449,7 +455,8 @@ int main(void)
 		HTTP_TEST(test_cancelled_requests_never_call_back),
 		HTTP_TEST(test_callbacks_may_start_and_cancel),
 		HTTP_TEST(test_many_requests_at_once),
-		cmocka_unit_test_setup_teardown(test_connections_to_a_host_are_bounded, set_up_two_connections,
+		cmocka_unit_test_setup_teardown(test_connections_to_a_host_are_bounded,
+						set_up_two_connections,
 						tear_down),
 	};
 

@@ -2,7 +2,8 @@
 /*
  * Any bytes: parsing never crashes; what parses is walked, printed, parsed
  * again and printed the same, without a second look. To fuzz: make, then
- * clang -fsanitize=fuzzer this file with the build's core/libcore.a and libraries; make check only replays the corpus.
+ * clang -fsanitize=fuzzer this file with the build's core/libcore.a and its
+ * libraries. make check only replays the corpus.
  */
 #include <stdint.h>
 #include <stdlib.h>

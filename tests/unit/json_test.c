@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading and writing JSON: every reader on every kind of value, exact numbers, what is put right, what is refused. */
+/* Reading and writing JSON: every reader on every value, exact numbers, what is put right, what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,7 +105,9 @@ static void test_missing_values_read_as_nothing(void **state)
 
 static void test_readers_answer_only_for_their_type(void **state)
 {
-	static const char *const names[] = {"null", "bool", "int", "uint", "double", "string", "array", "object"};
+	static const char *const names[] = {
+		"null", "bool", "int", "uint", "double", "string", "array", "object",
+	};
 	struct json_doc *doc = parse("{\"null\":null,\"bool\":true,\"int\":-5,\"uint\":18446744073709551615,"
 				     "\"double\":1.5,\"string\":\"x\",\"array\":[1],\"object\":{\"a\":1}}");
 	const struct json *child = json_first(json_root(doc));
@@ -136,7 +138,8 @@ static void test_readers_answer_only_for_their_type(void **state)
 
 static void test_children_come_in_order(void **state)
 {
-	struct json_doc *doc = parse("{\"a\":[\"x\",\"y\",12345678901,{},[],{\"k\":[1,2]},null,\"z\"],\"b\":{},\"c\":1}");
+	struct json_doc *doc = parse("{\"a\":[\"x\",\"y\",12345678901,{},[],"
+				     "{\"k\":[1,2]},null,\"z\"],\"b\":{},\"c\":1}");
 	const struct json *array = json_member(json_root(doc), "a");
 	const struct json *child;
 	size_t count = 0;
