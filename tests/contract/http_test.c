@@ -197,7 +197,7 @@ static void test_requests_are_sent_as_written(void **state)
 	expect_echo(w, REQUEST(.headers = NULL), "GET", "\r\n");
 	expect_echo(w, REQUEST(.headers = headers), "GET",
 		    "Content-Type: application/json\r\nX-Key: k e y\r\nX-None:\r\n\r\n");
-	expect_echo(w, REQUEST(.body = "{)", .body_len = 2, .headers = headers}, "POST",
+	expect_echo(w, REQUEST(.body = "{}", .body_len = 2, .headers = headers), "POST",
 		    "Content-Type: application/json\r\nX-Key: k e y\r\nX-None:\r\n"
 		    "Content-Length: 2\r\n\r\n{}");
 	expect_echo(w, REQUEST(.body = "abc", .body_len = 3), "POST", "Content-Length: 3\r\n\r\nabc");
