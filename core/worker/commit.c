@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Group commit: tasks and slices that end within a few milliseconds share one
+ * transaction. A group that meets trouble of the store is sent again as it is;
+ * what the fence refuses is dropped; what the store refuses for its content
+ * fails that task alone.
+ */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "conf/model.h"
+#include "log/log.h"
+#include "loop/loop.h"
+#include "metrics/metrics.h"
+#include "worker/internal.h"
+
+#define GROUPS_MAX 4		/* commits under way at once */
+
+struct group {
+	struct worker *worker;
+	struct arena *arena;		/* all that the commits point to */
+	struct store_commit *commits;
+	struct task **tasks;
+	size_t count;
+	struct backoff backoff;
+	struct loop_timer *again;
+};
+
+/* The events of one task for one queue while they are collected. */
+struct route {
+	const char *queue;
+	struct buf payload;
+	uint32_t events;
+};
+
+static void add_event(struct route *routes, size_t *count, const char *queue, const struct flow_event *event)
+{
+	struct route *route = NULL;
+
+	for (size_t i = 0; i < *count; i++)
+		if (str_eq(routes[i].queue, queue))
+			route = &routes[i];
+	if (route == NULL) {
+		route = &routes[(*count)++];
+		route->queue = queue;
+		route->events = 0;
+		buf_init(&route->payload);
+	}
+	buf_add(&route->payload, event->json, event->len);
+	buf_addc(&route->payload, '\n');
+	route->events++;
+}
+
+static void fill_outbox(struct group *group, struct store_commit *commit, const struct flow_output *output)
+{
+	enum { ROUTES_MAX = 64 };
+	const struct conf_model *conf = group->worker->conf;
+	struct route routes[ROUTES_MAX];
+	struct store_outbox *rows;
+	size_t count = 0;
+
+	for (size_t i = 0; i < output->event_count; i++) {
+		const struct sl_stream *stream = output->events[i].stream;
+		const char *queue;
+
+		for (size_t k = 0; count < ROUTES_MAX &&
+		     (queue = conf_route(conf, stream->exchange, stream->key, k)) != NULL; k++)
+			add_event(routes, &count, queue, &output->events[i]);
+	}
+	rows = arena_alloc(group->arena, (count + 1) * sizeof(*rows));
+	for (size_t i = 0; i < count; i++) {
+		rows[i] = (struct store_outbox){
+			.queue = routes[i].queue,
+			.payload = arena_strndup(group->arena, routes[i].payload.data, routes[i].payload.len),
+			.payload_len = routes[i].payload.len,
+			.events = routes[i].events
+		};
+		metric_add(METRIC_OUTBOX_BYTES, routes[i].payload.len);
+		buf_fini(&routes[i].payload);
+	}
+	commit->outbox = rows;
+	commit->outbox_count = count;
+}
+
+static void fill_upserts(struct group *group, struct store_commit *commit, const struct flow_output *output)
+{
+	struct store_upsert *upserts = arena_alloc(group->arena, (output->upsert_count + 1) * sizeof(*upserts));
+
+	for (size_t i = 0; i < output->upsert_count; i++)
+		upserts[i] = (struct store_upsert){
+			.table = role_store_table(group->worker->role, output->upserts[i].table),
+			.key = output->upserts[i].key,
+			.values = output->upserts[i].values
+		};
+	commit->upserts = upserts;
+	commit->upsert_count = output->upsert_count;
+}
+
+/* Only what ended well brings its output along: a failed slice leaves nothing behind. */
+static bool brings_output(const struct task *task)
+{
+	return task->end == STORE_COMPLETE || task->end == STORE_SLICE ||
+	       (task->end == STORE_RELEASE && task->new_checkpoint.len > 0);
+}
+
+static void fill_commit(struct group *group, struct store_commit *commit, struct task *task)
+{
+	struct flow_output output;
+
+	*commit = (struct store_commit){
+		.task_id = task->id,
+		.lease_token = task->lease_token,
+		.commit_seq = task->commit_seq,
+		.end = task->end,
+		.data = task->data,
+		.error_code = task->error_code,
+		.checkpoint = task->new_checkpoint.len > 0 ? task->new_checkpoint.data : task->checkpoint,
+		.lease_until_ms = task->worker->env.now_ms() + task->worker->conf->lease_ms,
+		.run_after_ms = task->run_after_ms
+	};
+	if (!brings_output(task))
+		return;
+	flow_task_output(task->engine, &output);
+	fill_upserts(group, commit, &output);
+	fill_outbox(group, commit, &output);
+	metric_add(METRIC_RECORDS, output.records);
+	metric_add(METRIC_UPSERTS, output.upsert_count);
+	metric_add(METRIC_EVENTS, output.event_count);
+}
+
+static const enum metric_id end_metrics[] = {
+	[STORE_SLICE] = METRIC_SLICES, [STORE_RELEASE] = METRIC_TASKS_RELEASED, [STORE_RETRY] = METRIC_TASKS_RETRIED,
+	[STORE_COMPLETE] = METRIC_TASKS_COMPLETED, [STORE_FAIL] = METRIC_TASKS_FAILED
+};
+
+static void committed(struct task *task)
+{
+	metric_add(str_eq(task->error_code, "gone") ? METRIC_TASKS_GONE : end_metrics[task->end], 1);
+	if (task->end != STORE_SLICE) {
+		task_free(task);
+		return;
+	}
+	task->commit_seq++;
+	mem_release(task->checkpoint);
+	task->checkpoint = buf_steal(&task->new_checkpoint);
+	flow_task_committed(task->engine);
+	task_continue(task);
+}
+
+static void refused(struct task *task, const struct error *err)
+{
+	struct buf text;
+
+	log_warning("task refused by the store id=%lld flow=%s error=\"%s\"", (long long)task->id, task->flow->name,
+		    err->text);
+	buf_init(&text);
+	buf_printf(&text, "(500, \"%s\")", err->text);
+	mem_release(task->data);
+	task->data = buf_steal(&text);
+	task->error_code = "store";
+	task->end = STORE_FAIL;
+	task->run_after_ms = 0;
+	buf_clear(&task->new_checkpoint);
+	commit_task(task);
+}
+
+static void settle(struct task *task, const struct store_commit *commit)
+{
+	switch (commit->outcome) {
+	case STORE_COMMITTED:
+		committed(task);
+		break;
+	case STORE_REFUSED:
+		refused(task, &commit->error);
+		break;
+	case STORE_LOST:
+	default:
+		metric_add(METRIC_TASKS_LOST, 1);
+		log_warning("lease lost: the task's work is dropped id=%lld flow=%s", (long long)task->id,
+			    task->flow->name);
+		task_free(task);
+		break;
+	}
+}
+
+static void group_free(struct group *group)
+{
+	loop_timer_free(&group->again);
+	arena_free(&group->arena);
+	mem_release(group->commits);
+	mem_release(group->tasks);
+	mem_release(group);
+}
+
+static void on_committed(void *user, const struct error *err);
+
+static void send_group(void *user)
+{
+	struct group *group = user;
+
+	store_commit(group->worker->store, group->commits, group->count, on_committed, group);
+}
+
+static void on_committed(void *user, const struct error *err)
+{
+	struct group *group = user;
+	struct worker *worker = group->worker;
+
+	if (err->code != ERR_NONE && err->code != ERR_UNCLEAR && err->code != ERR_CANCELLED) {
+		metric_add(METRIC_COMMIT_ERRORS, 1);
+		worker_store_trouble(worker, "commit", err);
+		loop_timer_start(group->again, backoff_next(&group->backoff), 0);
+		return;
+	}
+	/* Unclear or cancelled: whether it was written shows when the lease runs out. Never written twice. */
+	metric_add(METRIC_COMMITS, 1);
+	worker->groups--;
+	for (size_t i = 0; i < group->count; i++) {
+		if (err->code != ERR_NONE)
+			group->commits[i].outcome = STORE_LOST;
+		settle(group->tasks[i], &group->commits[i]);
+	}
+	group_free(group);
+	if (worker->ready_count > 0)
+		commit_flush(worker);
+	worker_claim(worker);
+}
+
+void commit_flush(struct worker *worker)
+{
+	struct group *group;
+	struct list *node, *next;
+
+	if (worker->ready_count == 0 || worker->groups >= GROUPS_MAX)
+		return;
+	loop_timer_stop(worker->group_timer);
+	group = mem_alloc(sizeof(*group));
+	group->worker = worker;
+	group->arena = arena_new();
+	group->commits = mem_alloc(worker->ready_count * sizeof(*group->commits));
+	group->tasks = mem_alloc(worker->ready_count * sizeof(*group->tasks));
+	group->again = loop_timer_new(worker->loop, send_group, group);
+	backoff_init(&group->backoff, 100, 10000);
+	list_each_safe(node, next, &worker->ready) {
+		struct task *task = list_entry(node, struct task, ready_node);
+
+		list_remove(node);
+		fill_commit(group, &group->commits[group->count], task);
+		group->tasks[group->count++] = task;
+	}
+	worker->ready_count = worker->ready_bytes = 0;
+	worker->groups++;
+	send_group(group);
+}
+
+void commit_task(struct task *task)
+{
+	struct worker *worker = task->worker;
+
+	task->phase = TASK_COMMITTING;
+	list_append(&worker->ready, &task->ready_node);
+	worker->ready_count++;
+	worker->ready_bytes += brings_output(task) ? task->output_bytes : 0;
+	if (worker->ready_count >= (size_t)worker->conf->group_tasks ||
+	    worker->ready_bytes >= (size_t)worker->conf->group_bytes)
+		commit_flush(worker);
+	else if (!loop_timer_active(worker->group_timer))
+		loop_timer_start(worker->group_timer, worker->conf->group_ms, 0);
+}

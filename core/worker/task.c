@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One running task: carries out the calls the engine asks for, brings the
+ * answers back, and hands slices and ends to the group commit.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "base/uuid.h"
+#include "conf/model.h"
+#include "http/http.h"
+#include "log/log.h"
+#include "loop/loop.h"
+#include "metrics/metrics.h"
+#include "worker/internal.h"
+
+#define CALLBACK_MAX_S 10		/* a callback that runs longer dies with its process */
+#define AGAIN_FIRST_MS 1000
+#define AGAIN_CAP_MS 30000
+#define RETRY_FIRST_MS 2000
+#define RETRY_CAP_MS 600000
+#define HOLD_MAX_MS 30000		/* waiting longer than that for permission gives the slot back */
+#define LOOKUP_ROWS 1000
+
+static void task_pump(struct task *task);
+static void call_go(struct call *call);
+
+/* Around everything that runs a plugin's callbacks: SIGALRM's default action ends the process. */
+static void callback_begin(void)
+{
+	alarm(CALLBACK_MAX_S);
+}
+
+static void callback_end(void)
+{
+	alarm(0);
+}
+
+/* --- calls --- */
+
+static void call_free(struct call *call)
+{
+	list_remove(&call->node);
+	http_cancel(&call->transfer);
+	loop_timer_free(&call->timer);
+	if (call->task->phase != TASK_DROPPED)
+		flow_call_set_user(call->engine, NULL);
+	/* The store still holds on to a lookup's: its callback frees it. */
+	if (!call->looking_up)
+		mem_release(call);
+	else
+		call->task = NULL;
+}
+
+static void on_call_timer(void *user)
+{
+	call_go(user);
+}
+
+static void call_wait(struct call *call, int64_t delay_ms)
+{
+	loop_timer_start(call->timer, delay_ms, 0);
+}
+
+/* Does what the answer asked for, then carries the call out again; FLOW_STEP_NONE: it is over for us. */
+static void call_step(struct call *call, enum flow_step step)
+{
+	struct task *task = call->task;
+	struct worker *worker = task->worker;
+	struct backoff again;
+
+	switch (step) {
+	case FLOW_STEP_AGAIN:
+		backoff_init(&again, AGAIN_FIRST_MS, AGAIN_CAP_MS);
+		again.failures = flow_call_tries(call->engine) > 0 ? flow_call_tries(call->engine) - 1 : 0;
+		call_wait(call, backoff_next(&again));
+		break;
+	case FLOW_STEP_LIMIT:
+		permit_park(worker, flow_call_source(call->engine), flow_call_parked_s(call->engine));
+		call_wait(call, 0);
+		break;
+	case FLOW_STEP_AUTH:
+		permit_retire(worker, flow_call_source(call->engine));
+		call_wait(call, 0);
+		break;
+	case FLOW_STEP_SOURCE:
+		call_wait(call, 0);
+		break;
+	case FLOW_STEP_NONE:
+	default:
+		/* The engine's call may be gone: nothing of it is touched here. */
+		call->engine = NULL;
+		list_remove(&call->node);
+		loop_timer_free(&call->timer);
+		mem_release(call);
+		task_pump(task);
+		break;
+	}
+}
+
+static void answer(struct call *call, struct http_response *response)
+{
+	struct arena *scratch = arena_new();
+	struct flow_pair *headers = arena_alloc(scratch, (response->header_count + 1) * sizeof(*headers));
+	const struct sl_source *source = flow_call_source(call->engine);
+	enum flow_step step;
+
+	for (size_t i = 0; i < response->header_count; i++)
+		headers[i] = (struct flow_pair){ response->headers[i].name, response->headers[i].value, false };
+	metric_add(METRIC_RESPONSE_BYTES, response->body_len);
+	if (response->status < 400)
+		permit_worked(call->task->worker, source);
+	else
+		metric_add(METRIC_REQUEST_ERRORS, 1);
+	callback_begin();
+	step = flow_call_response(call->engine, response->status, headers, response->header_count, response->body,
+				  response->body_len);
+	callback_end();
+	arena_free(&scratch);
+	http_response_free(&response);
+	call_step(call, step);
+}
+
+static void on_response(void *user, struct http_response *response, const struct error *err)
+{
+	struct call *call = user;
+	enum flow_step step;
+
+	call->transfer = NULL;
+	if (response != NULL) {
+		answer(call, response);
+		return;
+	}
+	metric_add(METRIC_REQUEST_ERRORS, 1);
+	callback_begin();
+	step = flow_call_failed(call->engine, err->code == ERR_TIMEOUT || err->code == ERR_IO ? SL_RETRY : SL_FAIL, 0,
+				err->text);
+	callback_end();
+	call_step(call, step);
+}
+
+static void start_request(struct call *call, const struct flow_request *built, struct arena *scratch)
+{
+	struct worker *worker = call->task->worker;
+	const char **headers = arena_alloc(scratch, (built->header_count + 1) * sizeof(*headers));
+	const struct http_request request = {
+		.method = built->method,
+		.url = built->url,
+		.headers = headers,
+		.body = built->body,
+		.body_len = built->body_len,
+		.timeout_ms = built->timeout_ms > 0 ? built->timeout_ms : worker->conf->request_timeout_ms,
+		.connect_timeout_ms = worker->conf->connect_timeout_ms,
+		.max_body = (size_t)worker->conf->response_max,
+		.follow_redirects = built->redirects > 0,
+		.public_only = built->public_only
+	};
+
+	for (size_t i = 0; i < built->header_count; i++)
+		headers[i] = arena_printf(scratch, "%s: %s", built->headers[i].name, built->headers[i].value);
+	log_debug("request task=%lld operation=%s url=%s", (long long)call->task->id,
+		  flow_call_operation(call->engine), built->shown_url);
+	metric_add(METRIC_REQUESTS, 1);
+	call->transfer = http_start(worker->http, &request, on_response, call);
+}
+
+static void go_http(struct call *call)
+{
+	struct worker *worker = call->task->worker;
+	struct arena *scratch = arena_new();
+	struct permission permission;
+	struct flow_request request;
+	enum flow_step step = FLOW_STEP_NONE;
+	bool built = false;
+
+	switch (permit_ask(worker, call->engine, scratch, &permission)) {
+	case PERMIT_GO:
+		flow_call_choose(call->engine, permission.source);
+		callback_begin();
+		built = flow_call_request(call->engine, permission.base_url, &permission.credential, &request, &step) == 0;
+		callback_end();
+		if (built)
+			start_request(call, &request, scratch);
+		break;
+	case PERMIT_WAIT:
+		if (permission.wait_ms > HOLD_MAX_MS) {
+			task_release(call->task, worker->env.now_ms() + permission.wait_ms);
+			built = true;
+		} else {
+			call_wait(call, permission.wait_ms);
+			built = true;
+		}
+		break;
+	case PERMIT_NONE:
+	default:
+		callback_begin();
+		step = flow_call_unavailable(call->engine);
+		callback_end();
+		break;
+	}
+	arena_free(&scratch);
+	if (!built)
+		call_step(call, step);
+}
+
+static void on_rows(void *user, const char *json, size_t len, const struct error *err)
+{
+	struct call *call = user;
+	enum flow_step step;
+
+	call->looking_up = false;
+	if (call->task == NULL) {
+		mem_release(call);
+		return;
+	}
+	callback_begin();
+	if (err->code == ERR_NONE)
+		step = flow_call_rows(call->engine, json, len);
+	else
+		step = flow_call_failed(call->engine, SL_RETRY, 0, err->text);
+	callback_end();
+	call_step(call, step);
+}
+
+static void call_go(struct call *call)
+{
+	struct worker *worker = call->task->worker;
+
+	if (flow_call_kind(call->engine) != SL_LOOKUP) {
+		go_http(call);
+		return;
+	}
+	call->looking_up = true;
+	store_lookup(worker->store, role_store_table(worker->role, flow_call_table(call->engine)),
+		     flow_call_column(call->engine), flow_call_key(call->engine), LOOKUP_ROWS, on_rows, call);
+}
+
+static void call_begin(struct task *task, struct flow_call *engine, int64_t delay_ms)
+{
+	struct call *call = mem_alloc(sizeof(*call));
+
+	call->task = task;
+	call->engine = engine;
+	call->timer = loop_timer_new(task->worker->loop, on_call_timer, call);
+	list_append(&task->calls, &call->node);
+	flow_call_set_user(engine, call);
+	/* By the timer even without a delay: whoever pumps may not be re-entered. */
+	if (flow_call_step(engine) == FLOW_STEP_NONE)
+		call_wait(call, delay_ms);
+	else
+		call_step(call, flow_call_step(engine));
+}
+
+/* --- ends --- */
+
+static void cancel_calls(struct task *task)
+{
+	struct list *node, *next;
+
+	list_each_safe(node, next, &task->calls)
+		call_free(list_entry(node, struct call, node));
+}
+
+static void set_data(struct task *task, const char *text)
+{
+	mem_release(task->data);
+	task->data = text != NULL ? mem_strdup(text) : NULL;
+}
+
+static void finish(struct task *task, enum store_end end, const char *data, const char *error_code)
+{
+	struct flow_output output;
+
+	cancel_calls(task);
+	loop_timer_stop(task->timeout);
+	task->end = end;
+	set_data(task, data);
+	task->error_code = error_code;
+	task->output_bytes = 0;
+	if (task->engine != NULL) {
+		flow_task_output(task->engine, &output);
+		task->output_bytes = output.bytes;
+		flow_task_seal(task->engine);
+	}
+	commit_task(task);
+}
+
+static void finish_failed(struct task *task, enum sl_result result, const char *text, const char *code)
+{
+	struct backoff backoff;
+	bool again = result != SL_FAIL && result != SL_GONE && task->attempt + 1 < task->max_attempts;
+
+	if (!again) {
+		log_info("task failed id=%lld flow=%s code=%s error=%s", (long long)task->id, task->flow->name, code, text);
+		finish(task, STORE_FAIL, text, code);
+		return;
+	}
+	backoff_init(&backoff, RETRY_FIRST_MS, RETRY_CAP_MS);
+	backoff.failures = (unsigned int)task->attempt;
+	task->run_after_ms = task->worker->env.now_ms() + backoff_next(&backoff);
+	finish(task, STORE_RETRY, text, code);
+}
+
+static const char *code_of(enum sl_result result)
+{
+	static const char *const codes[] = {
+		[SL_OK] = "ok", [SL_RETRY] = "retry", [SL_LIMIT] = "limit", [SL_AUTH] = "auth", [SL_SOURCE] = "source",
+		[SL_GONE] = "gone", [SL_FAIL] = "fail"
+	};
+
+	return codes[result];
+}
+
+static void on_timeout(void *user)
+{
+	struct task *task = user;
+	char text[96];
+
+	if (task->phase != TASK_RUNNING)
+		return;
+	str_format(text, sizeof(text), "(504, 'Not finished within %lld s')",
+		   (long long)(task->flow->conf->timeout_ms / 1000));
+	finish_failed(task, SL_RETRY, text, "timeout");
+}
+
+static void finish_slice(struct task *task)
+{
+	struct flow_output output;
+
+	buf_clear(&task->new_checkpoint);
+	flow_task_checkpoint(task->engine, &task->new_checkpoint);
+	if (task->release_wanted) {
+		finish(task, STORE_RELEASE, NULL, NULL);
+		return;
+	}
+	/* What is under way goes on; its answers are held by the engine until the commit is through. */
+	flow_task_output(task->engine, &output);
+	task->output_bytes = output.bytes;
+	task->end = STORE_SLICE;
+	task->error_code = NULL;
+	flow_task_seal(task->engine);
+	commit_task(task);
+}
+
+/* Carries on as far as possible: ends, slices, new calls. */
+static void task_pump(struct task *task)
+{
+	struct flow_call *engine;
+	int64_t delay_ms;
+
+	while (task->phase == TASK_RUNNING) {
+		const char *text;
+
+		if (flow_task_state(task->engine) == FLOW_DONE) {
+			finish(task, STORE_COMPLETE, flow_task_result(task->engine), NULL);
+		} else if (flow_task_state(task->engine) == FLOW_FAILED) {
+			enum sl_result result = flow_task_failure(task->engine, &text);
+
+			finish_failed(task, result, text, code_of(result));
+		} else if ((task->release_wanted && flow_task_can_checkpoint(task->engine)) ||
+			   flow_task_slice_due(task->engine)) {
+			finish_slice(task);
+		} else {
+			engine = flow_task_next_call(task->engine, &delay_ms);
+			if (engine == NULL)
+				return;
+			call_begin(task, engine, delay_ms);
+		}
+	}
+}
+
+void task_continue(struct task *task)
+{
+	task->phase = TASK_RUNNING;
+	loop_timer_start(task->timeout, task->flow->conf->timeout_ms, 0);
+	task_pump(task);
+}
+
+void task_release(struct task *task, int64_t run_after_ms)
+{
+	task->run_after_ms = run_after_ms;
+	task->release_wanted = true;
+	if (task->phase != TASK_RUNNING)
+		return;
+	if (flow_task_can_checkpoint(task->engine))
+		finish_slice(task);
+	else
+		/* In the middle of a join nothing can be saved: it starts again from its last slice. */
+		finish(task, STORE_RELEASE, NULL, NULL);
+}
+
+void task_drop(struct task *task)
+{
+	/* While it is being committed the fence decides; the commit's answer frees it. */
+	if (task->phase == TASK_RUNNING)
+		task_free(task);
+}
+
+void task_free(struct task *task)
+{
+	cancel_calls(task);
+	task->phase = TASK_DROPPED;
+	list_remove(&task->node);
+	list_remove(&task->ready_node);
+	loop_timer_free(&task->timeout);
+	flow_task_free(&task->engine);
+	mem_release(task->checkpoint);
+	mem_release(task->data);
+	buf_fini(&task->new_checkpoint);
+	metric_task_end(task->id);
+	worker_task_left(task->worker, task);
+	mem_release(task);
+}
+
+void task_begin(struct worker *worker, struct worker_flow *flow, const struct task_row *row)
+{
+	struct task *task = mem_alloc(sizeof(*task));
+	struct error err;
+
+	task->worker = worker;
+	task->flow = flow;
+	task->id = row->id;
+	task->lease_token = row->lease_token;
+	task->commit_seq = row->commit_seq;
+	task->attempt = row->attempt;
+	task->max_attempts = row->max_attempts;
+	task->alone = row->crashes > 1;
+	task->checkpoint = row->checkpoint != NULL ? mem_strdup(row->checkpoint) : NULL;
+	list_init(&task->calls);
+	list_init(&task->ready_node);
+	list_append(&worker->tasks, &task->node);
+	buf_init(&task->new_checkpoint);
+	task->timeout = loop_timer_new(worker->loop, on_timeout, task);
+	metric_task_begin(task->id);
+	task->engine = flow_task_new(&worker->env, flow->plugin, flow->flow, row->id, row->commit_seq, row->params,
+				     row->checkpoint, &err);
+	if (task->engine == NULL) {
+		struct buf text;
+
+		buf_init(&text);
+		buf_printf(&text, "(400, \"%s\")", err.text);
+		finish_failed(task, SL_FAIL, text.data, "params");
+		buf_fini(&text);
+		return;
+	}
+	loop_timer_start(task->timeout, flow->conf->timeout_ms, 0);
+	callback_begin();
+	flow_task_resume(task->engine);
+	callback_end();
+	task_pump(task);
+}
