@@ -307,6 +307,11 @@ void metric_set(enum metric_id id, uint64_t value)
 		store(&own->figures[id], value);
 }
 
+uint64_t metric_get(enum metric_id id)
+{
+	return own ? load(&own->figures[id]) : 0;
+}
+
 void metric_task_begin(int64_t task_id)
 {
 	if (!own)

@@ -71,6 +71,7 @@ uint64_t metrics_total(struct metrics *metrics, enum metric_id id);
 void metrics_use(struct metrics_slot *slot);
 void metric_add(enum metric_id id, uint64_t n);
 void metric_set(enum metric_id id, uint64_t value);
+uint64_t metric_get(enum metric_id id);		/* of this process; 0 without a slot */
 void metric_task_begin(int64_t task_id);
 void metric_task_end(int64_t task_id);
 /* Updates METRIC_RSS and METRIC_RSS_PEAK from the kernel's figures. */

@@ -68,6 +68,7 @@ struct worker {
 	bool claiming;			/* a claim is under way */
 	bool alone_running;		/* the one task that runs alone */
 	bool alone_wanted;		/* tasks that must run alone wait: let the others end first */
+	bool alone_last;		/* what ran last ran alone: now it is the others' turn */
 	bool extending;
 	bool paused;			/* outbox full, or over the memory bound */
 	bool measuring;
@@ -99,7 +100,6 @@ struct task {
 	struct flow_task *engine;
 	int64_t id, lease_token, commit_seq;
 	int attempt, max_attempts;
-	bool alone;
 	char *checkpoint;		/* the last committed one; owned, NULL = none */
 	enum task_phase phase;
 	bool release_wanted;		/* hand it back as soon as it can be */

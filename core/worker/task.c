@@ -426,7 +426,6 @@ void task_begin(struct worker *worker, struct worker_flow *flow, const struct ta
 	task->commit_seq = row->commit_seq;
 	task->attempt = row->attempt;
 	task->max_attempts = row->max_attempts;
-	task->alone = row->crashes > 1;
 	task->checkpoint = row->checkpoint != NULL ? mem_strdup(row->checkpoint) : NULL;
 	list_init(&task->calls);
 	list_init(&task->ready_node);

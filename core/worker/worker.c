@@ -62,7 +62,8 @@ static bool recycle_due(const struct worker *worker)
 	for (size_t i = 0; i < worker->flow_count; i++) {
 		const struct conf_flow *conf = worker->flows[i].conf;
 
-		if (conf->max_tasks > 0 && worker->begun >= (uint64_t)conf->max_tasks)
+		if ((conf->max_tasks > 0 && worker->begun >= (uint64_t)conf->max_tasks) ||
+		    (conf->max_rss > 0 && metric_get(METRIC_RSS) >= (uint64_t)conf->max_rss))
 			return true;
 	}
 	return false;
@@ -98,6 +99,23 @@ static void note_claimed(const struct claim *claim, const struct task_row *rows,
 	}
 }
 
+/*
+ * Tasks that have to run alone take turns with the others: when one waits, what
+ * runs here ends first, then it runs, then others may be claimed again.
+ */
+static void note_alone(const struct claim *claim, const struct task_row *rows, size_t count)
+{
+	struct worker *worker = claim->worker;
+
+	if (count > 0 || claim->request.alone_allowed)
+		worker->alone_last = count > 0 && rows[0].alone;
+	else if (worker->running == 0)
+		worker->alone_last = false;
+	worker->alone_wanted = claim->request.alone_waiting;
+	for (size_t i = 0; claim->request.alone_waiting && i < claim->request.flow_count; i++)
+		find_flow(worker, claim->flows[i])->more = true;
+}
+
 static void finish_drain(struct worker *worker)
 {
 	if (worker->role->draining && worker->running == 0 && !worker->claiming && !worker->extending &&
@@ -117,13 +135,14 @@ static void on_claimed(void *user, const struct task_row *rows, size_t count, co
 	} else {
 		backoff_reset(&worker->store_trouble);
 		note_claimed(claim, rows, count);
+		note_alone(claim, rows, count);
 		for (size_t i = 0; i < count; i++) {
 			struct worker_flow *flow = find_flow(worker, rows[i].flow);
 
 			flow->running++;
 			worker->running++;
 			worker->begun++;
-			worker->alone_running = worker->alone_running || rows[i].crashes > 1;
+			worker->alone_running = rows[i].alone;
 			metric_add(METRIC_TASKS_CLAIMED, 1);
 			task_begin(worker, flow, &rows[i]);
 		}
@@ -175,10 +194,9 @@ void worker_claim(struct worker *worker)
 	}
 	claim->request = (struct store_claim){
 		.flows = claim->flows, .slots = claim->slots, .flow_count = count, .worker = worker->name,
-		.lease_ms = worker->conf->lease_ms, .alone_allowed = worker->running == 0
+		.lease_ms = worker->conf->lease_ms, .alone_allowed = worker->running == 0 && !worker->alone_last
 	};
 	worker->claiming = true;
-	worker->alone_wanted = worker->alone_wanted && worker->running > 0;
 	store_claim(worker->store, &claim->request, on_claimed, claim);
 }
 
@@ -436,9 +454,6 @@ static void on_message(struct role *role, const struct json *message, int fd)
 		if (flow != NULL)
 			flow->more = true;
 	}
-	for (name = json_first(json_member(message, "alone")); name != NULL; name = json_next(name))
-		if (find_flow(worker, json_string(name, NULL)) != NULL)
-			worker->alone_wanted = true;
 	/* Heard of the timer: no need to poll. */
 	loop_timer_start(worker->claim_timer, SILENCE_MS, SILENCE_MS);
 	worker_claim(worker);
