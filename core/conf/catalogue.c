@@ -165,7 +165,13 @@ static void read_options(struct arena *arena, const struct json *probe, struct c
 	}
 }
 
-/* Refuses before anything is added, so that the catalogue stays whole. */
+static int refuse(struct error *err, const char *plugin, const char *kind, const char *name, const char *other)
+{
+	return error_set(err, ERR_INPUT, "plugin \"%s\": %s \"%s\" is already offered by %s", plugin, kind, name,
+			 other != NULL ? other : "sluice itself");
+}
+
+/* Refuses before anything is added, so that the catalogue stays whole. Plugins may share a stream that leaves alike. */
 static int check_new(const struct conf_catalogue *catalogue, const struct json *probe, const char *plugin,
 		     struct error *err)
 {
@@ -179,7 +185,6 @@ static int check_new(const struct conf_catalogue *catalogue, const struct json *
 
 		for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
 			const char *name = json_string(json_member(item, "name"), NULL);
-			const char *other = NULL;
 			const struct conf_offer_flow *flow = kind == 0 ? conf_offered_flow(catalogue, name) : NULL;
 			const struct conf_offer_sink *sink = kind == 1 ? conf_offered_sink(catalogue, name) : NULL;
 			const struct conf_offer_stream *stream = kind == 2 ? conf_offered_stream(catalogue, name) : NULL;
@@ -187,12 +192,15 @@ static int check_new(const struct conf_catalogue *catalogue, const struct json *
 			if (name == NULL)
 				return error_set(err, ERR_INPUT, "plugin \"%s\": %s: an entry without a name", plugin,
 						 kinds[kind]);
-			if (flow != NULL || sink != NULL || stream != NULL) {
-				other = flow != NULL ? flow->plugin : sink != NULL ? sink->plugin : stream->plugin;
-				return error_set(err, ERR_INPUT, "plugin \"%s\": %.*s \"%s\" is already offered by %s",
-						 plugin, (int)strlen(kinds[kind]) - 1, kinds[kind], name,
-						 other != NULL ? other : "sluice itself");
-			}
+			if (flow != NULL)
+				return refuse(err, plugin, "flow", name, flow->plugin);
+			if (sink != NULL)
+				return refuse(err, plugin, "sink", name, sink->plugin);
+			if (stream != NULL &&
+			    (!str_eq(stream->exchange, json_string(json_member(item, "exchange"), NULL)) ||
+			     !str_eq(stream->key, json_string(json_member(item, "key"), NULL))))
+				return refuse(err, plugin, "with another exchange or key, stream", name,
+					      stream->plugin);
 		}
 	}
 	return 0;
@@ -236,8 +244,11 @@ static void add_ways(struct conf_catalogue *catalogue, const struct json *probe,
 		flow->operations = names_of(arena, item, "operations");
 	}
 	for (item = json_first(json_member(probe, "streams")); item != NULL; item = json_next(item)) {
-		struct conf_offer_stream *stream = add(catalogue, stream);
+		struct conf_offer_stream *stream;
 
+		if (conf_offered_stream(catalogue, json_string(json_member(item, "name"), NULL)) != NULL)
+			continue;
+		stream = add(catalogue, stream);
 		stream->name = text_of(arena, item, "name");
 		stream->plugin = plugin;
 		stream->exchange = text_of(arena, item, "exchange");

@@ -55,7 +55,7 @@ struct conf_offer_flow {
 
 struct conf_offer_stream {
 	const char *name;
-	const char *plugin;		/* NULL: the host's own task status events */
+	const char *plugin;		/* the first that has it; NULL: the host's own task status events */
 	const char *exchange, *key;
 };
 
@@ -81,8 +81,8 @@ struct conf_catalogue *conf_catalogue_new(void);
 void conf_catalogue_free(struct conf_catalogue **catalogue);
 /*
  * Adds what one probe printed. ERR_INPUT when it is not a descriptor, or when
- * another plugin already offers a flow, sink or stream of that name; the
- * catalogue is then as before.
+ * another plugin already offers a flow or sink of that name, or a stream of
+ * that name with another exchange or key; the catalogue is then as before.
  */
 int conf_catalogue_add(struct conf_catalogue *catalogue, const struct json *probe, struct error *err);
 

@@ -166,7 +166,7 @@ void conf_expand_file(struct conf_expand *expand, struct conf_node *node)
 		return;
 	}
 	if (*path != '/')
-		path = arena_printf(expand->arena, "%s/%s", expand->directory, path);
+		path = arena_printf(expand->arena, "%s%s", expand->directory, path);
 	if ((fd = open_secret(expand, node, path)) < 0)
 		return;
 	buf_init(&text);

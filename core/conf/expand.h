@@ -10,7 +10,7 @@ struct arena;
 struct conf_expand {
 	struct arena *arena;		/* borrowed */
 	const struct conf_env *env;	/* borrowed */
-	const char *directory;		/* borrowed: where relative secret paths start */
+	const char *directory;		/* borrowed: what relative secret paths start with */
 	struct conf_errors *errors;	/* borrowed */
 	size_t expanded;		/* bytes so far, against CONF_EXPANDED_MAX */
 };

@@ -78,7 +78,7 @@ static const struct conf_type conf_pairs = {"mapping", "a mapping of texts", pai
 /* An operation's sources: a list in order of preference, or a mapping to weights. */
 static bool choice_weight(struct conf_walk *walk, const struct conf_node *child, double *weight_r)
 {
-	static const struct conf_key bounds = {.name = "sources", .type = &conf_float, .min = 0, .max = 1000000};
+	struct conf_key bounds = {.name = child->key, .type = &conf_float, .min = 0, .max = 1000000};
 
 	*weight_r = -1;
 	if (!child->bad)
@@ -112,7 +112,7 @@ static void choices_fill(struct conf_walk *walk, const struct conf_node *node, c
 	} else {
 		operation->weighted = true;
 		for (const struct conf_node *child = node->first; child != NULL; child = child->next) {
-			walk->context = arena_printf(walk->arena, "%s\"%.64s\": ", context, child->key);
+			walk->context = arena_printf(walk->arena, "%s%s: ", context, key->name);
 			if (!choice_weight(walk, child, &choices[count].weight))
 				continue;
 			sum += choices[count].weight;

@@ -9,7 +9,7 @@
 
 enum family { TASKS, OBJECTS, BUS, LIMITS, WAREHOUSE, FAMILIES };
 
-/* What may follow the scheme's colon. */
+/* What may follow the scheme's colon. With NOTHING the colon may be left out: YAML wants `direct:` quoted. */
 enum rest { NOTHING, ABSOLUTE_PATH, ANYTHING };
 
 static const struct scheme {
@@ -38,8 +38,8 @@ static const struct store {
 } stores[FAMILIES] = {
 	[TASKS] = {"tasks", "sqlite:", "/sluice.db", "sqlite:${STATE}/sluice.db", offsetof(struct conf_model, tasks)},
 	[OBJECTS] = {"objects", "file:", "/objects", "file:${STATE}/objects", offsetof(struct conf_model, objects)},
-	[BUS] = {"bus", "direct:", NULL, "direct:", offsetof(struct conf_model, bus)},
-	[LIMITS] = {"limits", "local:", NULL, "local:", offsetof(struct conf_model, limits)},
+	[BUS] = {"bus", "direct:", NULL, "direct", offsetof(struct conf_model, bus)},
+	[LIMITS] = {"limits", "local:", NULL, "local", offsetof(struct conf_model, limits)},
 	[WAREHOUSE] = {"warehouse", "chdb:", "/warehouse", "chdb:${STATE}/warehouse",
 		       offsetof(struct conf_model, warehouse)}
 };
@@ -146,6 +146,9 @@ void conf_stores_check(struct conf_walk *walk, const struct conf_node *file, str
 			*url = arena_printf(walk->arena, "%s%s%s", stores[i].fallback,
 					    stores[i].path != NULL ? root->model.state : "",
 					    stores[i].path != NULL ? stores[i].path : "");
+		for (size_t j = 0; *url != NULL && j < SCHEMES; j++)
+			if (schemes[j].family == i && schemes[j].rest == NOTHING && str_eq(schemes[j].name, *url))
+				*url = arena_printf(walk->arena, "%s:", schemes[j].name);
 		used[i] = *url != NULL ? check_store(walk, node != NULL ? node : file, (enum family)i, *url) : NULL;
 		complete = complete && used[i] != NULL;
 	}

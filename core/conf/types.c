@@ -26,12 +26,12 @@ static void mismatch(struct conf_walk *walk, const struct conf_node *node, const
 	conf_complain(walk, node, key, "must be %s, not %s", key->type->what, conf_show(walk, node, key));
 }
 
-/* A number is never quoted: "5" is a text. */
+/* A number is never quoted: "5" is a text. "${N}" may have to be, inside {braces}. */
 static const char *plain_scalar(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key)
 {
 	const char *text = conf_scalar(walk, node, key);
 
-	if (text != NULL && node->quoted) {
+	if (text != NULL && node->quoted && node->text == node->raw) {
 		conf_complain(walk, node, key, "must be %s, not the text %s (leave the quotes out)", key->type->what,
 			      conf_show(walk, node, key));
 		return NULL;
@@ -53,7 +53,9 @@ static void complain_range(struct conf_walk *walk, const struct conf_node *node,
 
 	format(min, key->min);
 	format(max, key->max);
-	if (key->max == INT64_MAX)
+	if (key->min == key->max)
+		conf_complain(walk, node, key, "must be %s, not %s", min, conf_show(walk, node, key));
+	else if (key->max == INT64_MAX)
 		conf_complain(walk, node, key, "must be at least %s, not %s", min, conf_show(walk, node, key));
 	else
 		conf_complain(walk, node, key, "must be %s to %s, not %s", min, max, conf_show(walk, node, key));

@@ -17,7 +17,7 @@ struct unit {
 
 static void format_with_unit(char out[UNITS_TEXT_SIZE], int64_t value, const struct unit *units)
 {
-	while (units->factor > 1 && (value == 0 || value % units->factor != 0))
+	while (units->factor > 1 && value % units->factor != 0)
 		units++;
 	str_format(out, UNITS_TEXT_SIZE, "%" PRId64 "%s", value / units->factor, units->name);
 }
@@ -26,14 +26,14 @@ void units_duration(char out[UNITS_TEXT_SIZE], int64_t ms)
 {
 	static const struct unit units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
 
-	format_with_unit(out, ms, units);
+	format_with_unit(out, ms, ms == 0 ? units + 3 : units);
 }
 
 void units_size(char out[UNITS_TEXT_SIZE], int64_t bytes)
 {
-	static const struct unit units[] = {{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}};
+	static const struct unit units[] = {{"TiB", (int64_t)1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}};
 
-	format_with_unit(out, bytes, units);
+	format_with_unit(out, bytes, bytes == 0 ? units + 4 : units);
 }
 
 /* Length of a host name, an address in brackets, or with {handle} as a part of it; 0 when there is none. */

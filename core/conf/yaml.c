@@ -271,7 +271,9 @@ static void report_parser(struct builder *b, const yaml_parser_t *parser, const 
 
 	if (parser->error == YAML_READER_ERROR)
 		locate(bytes, parser->problem_offset, &line, &column);
-	if (parser->context != NULL)
+	if (strstr(problem, "mapping values are not allowed") != NULL)
+		fatal(b, line, column, "a second \":\" on this line (quote a value that ends in a colon)");
+	else if (parser->context != NULL)
 		fatal(b, line, column, "%s (%s)", problem, parser->context);
 	else
 		fatal(b, line, column, "%s", problem);
@@ -343,8 +345,7 @@ struct conf_node *conf_yaml_read(struct arena *arena, const char *path, const st
 				 struct conf_errors *errors)
 {
 	const char *slash = strrchr(path, '/');
-	const char *directory = slash == NULL ? "." : slash == path ? "/" :
-			       arena_strndup(arena, path, (size_t)(slash - path));
+	const char *directory = slash == NULL ? "" : arena_strndup(arena, path, (size_t)(slash + 1 - path));
 	struct conf_node *root = NULL;
 	struct buf bytes;
 

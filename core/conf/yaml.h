@@ -46,7 +46,7 @@ struct conf_env {
  * Both return the root, allocated in arena, or NULL when the text is no YAML
  * at all. Errors that leave a tree (duplicate keys, variables not set) are
  * added to errors while the tree is still returned: count decides, not NULL.
- * directory is what a relative "!file PATH" starts from.
+ * directory is what a relative "!file PATH" starts from: "" or with a "/" at its end.
  */
 struct conf_node *conf_yaml_parse(struct arena *arena, const char *bytes, size_t len, const char *directory,
 				  const struct conf_env *env, struct conf_errors *errors);

@@ -34,3 +34,11 @@ check_PROGRAMS += tests/unit/flow_test
 tests_unit_flow_test_SOURCES = tests/unit/flow_test.c
 tests_unit_flow_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/flow_test
+
+check_PROGRAMS += tests/unit/conf_test tests/unit/conf_dump
+tests_unit_conf_test_SOURCES = tests/unit/conf_test.c
+tests_unit_conf_test_LDADD = core/libcore.a $(TEST_LIBS)
+tests_unit_conf_dump_SOURCES = tests/unit/conf_dump.c
+tests_unit_conf_dump_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/conf_test
+EXTRA_DIST += tests/conf
