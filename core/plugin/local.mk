@@ -9,4 +9,6 @@ core_libcore_a_SOURCES += \
 	core/plugin/plugin.h \
 	core/plugin/print.c \
 	core/plugin/probe.c \
-	core/plugin/probe.h
+	core/plugin/probe.h \
+	core/plugin/store_table.c \
+	core/plugin/store_table.h

@@ -4,18 +4,15 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/str.h"
-#include "conf/catalogue.h"
-#include "conf/errors.h"
 #include "conf/model.h"
 #include "log/log.h"
-#include "plugin/discover.h"
 #include "plugin/probe.h"
 #include "role/role.h"
+#include "setup/setup.h"
 #include "sink/sink.h"
 #include "supervisor/supervisor.h"
 #include "timer/timer.h"
@@ -24,7 +21,8 @@
 enum { EXIT_BAD_CONFIG = 1, EXIT_USAGE = 2 };
 
 struct options {
-	const char *file, *state, *plugins, *log_level;
+	struct setup_options setup;
+	const char *log_level;
 	bool check_only;
 };
 
@@ -34,11 +32,12 @@ static void usage(FILE *out)
 	      "\n"
 	      "Runs the flows of a configuration file until it is told to stop.\n"
 	      "\n"
-	      "  -f, --file FILE        the configuration (" SLUICE_SYSCONFDIR "/sluice/flows.yaml)\n"
+	      "  -f, --file FILE        the configuration ($SLUICE_CONFIG, else " SLUICE_SYSCONFDIR "/sluice/flows.yaml)\n"
 	      "  -n, --check            check the configuration, say what is wrong, and exit\n"
 	      "      --state DIR        where the embedded stores, the lock and the control socket live\n"
-	      "                         (state: of the file, else $SLUICE_STATE, else " SLUICE_STATEDIR ")\n"
-	      "      --plugins DIRS     folders of plugins ($SLUICE_PLUGIN_PATH, else " SLUICE_PLUGINDIR ")\n"
+	      "                         ($SLUICE_STATE, else " SLUICE_STATEDIR ")\n"
+	      "      --plugins DIRS     folders of plugins ($SLUICE_PLUGIN_PATH, else plugins.path of the file,\n"
+	      "                         else " SLUICE_PLUGINDIR ")\n"
 	      "      --log-level LEVEL  error, warning, info or debug (log.level of the file, else info)\n"
 	      "  -h, --help             this text\n"
 	      "  -V, --version          the version\n"
@@ -78,10 +77,10 @@ static int parse_options(int argc, char **argv, struct options *options)
 
 	while ((option = getopt_long(argc, argv, "f:nhV", known, NULL)) != -1) {
 		switch (option) {
-		case 'f': options->file = optarg; break;
+		case 'f': options->setup.file = optarg; break;
 		case 'n': options->check_only = true; break;
-		case OPT_STATE: options->state = optarg; break;
-		case OPT_PLUGINS: options->plugins = optarg; break;
+		case OPT_STATE: options->setup.state = optarg; break;
+		case OPT_PLUGINS: options->setup.plugins = optarg; break;
 		case OPT_LOG_LEVEL: options->log_level = optarg; break;
 		case 'h': usage(stdout); exit(0);
 		case 'V': puts("sluiced " SLUICE_VERSION); exit(0);
@@ -101,43 +100,18 @@ static void on_refused(void *user, const char *reason)
 	log_error("%s", reason);
 }
 
-static char *own_program(void)
+/* Everything that is wrong, on standard error; -1 then. */
+static int load(struct setup *setup, const struct options *options)
 {
-	static char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	struct buf wrong;
+	int status;
 
-	if (n <= 0)
-		return NULL;
-	path[n] = '\0';
-	return path;
-}
-
-/* Everything that is wrong, on standard error; NULL then. */
-static struct conf_model *load(const struct options *options, const char *program)
-{
-	struct conf_catalogue *catalogue = conf_catalogue_new();
-	struct conf_model *model = NULL;
-	struct conf_errors errors;
-	struct error err;
-
-	conf_errors_init(&errors, options->file);
-	if (plugin_discover(program, options->plugins, catalogue, on_refused, NULL, &err) < 0) {
-		log_error("%s", err.text);
-	} else {
-		model = conf_load(options->file, catalogue, options->state, &errors);
-		if (model == NULL) {
-			struct buf text;
-
-			buf_init(&text);
-			conf_errors_print(&errors, &text);
-			if (text.len > 0)
-				fputs(text.data, stderr);
-			buf_fini(&text);
-		}
-	}
-	conf_errors_fini(&errors);
-	conf_catalogue_free(&catalogue);
-	return model;
+	buf_init(&wrong);
+	status = setup_load(setup, &options->setup, true, on_refused, NULL, &wrong);
+	if (status != 0)
+		fputs(wrong.data != NULL ? wrong.data : "", stderr);
+	buf_fini(&wrong);
+	return status;
 }
 
 static void print_summary(const struct conf_model *conf)
@@ -158,11 +132,11 @@ static void print_summary(const struct conf_model *conf)
 
 int main(int argc, char **argv)
 {
-	struct options options = { .file = SLUICE_SYSCONFDIR "/sluice/flows.yaml" };
+	struct options options = { .log_level = NULL };
 	enum log_level level = LOG_LEVEL_INFO;
-	struct conf_model *conf;
-	char *program;
-	int status = 0;
+	struct setup setup;
+	struct error err;
+	int status = EXIT_BAD_CONFIG;
 
 	if (argc >= 2 && str_eq(argv[1], "-x"))
 		return run_role(argc, argv);
@@ -175,18 +149,17 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_init(STDERR_FILENO, "supervisor", level);
-	program = own_program();
-	conf = program != NULL ? load(&options, program) : NULL;
-	if (conf == NULL)
-		return EXIT_BAD_CONFIG;
-	if (options.log_level != NULL)
-		conf->log_level = options.log_level;
-	else if (log_level_parse(conf->log_level, &level) == 0)
-		log_set_level(level);
-	if (options.check_only)
-		print_summary(conf);
-	else
-		status = supervisor_run(conf, program);
-	conf_free(&conf);
+	if (setup_init(&setup, &options.setup, &err) != 0) {
+		log_error("%s", err.text);
+	} else if (load(&setup, &options) == 0) {
+		if (options.log_level != NULL)
+			setup.conf->log_level = options.log_level;
+		else if (log_level_parse(setup.conf->log_level, &level) == 0)
+			log_set_level(level);
+		if (options.check_only)
+			print_summary(setup.conf);
+		status = options.check_only ? 0 : supervisor_run(setup.conf, setup.program);
+	}
+	setup_fini(&setup);
 	return status;
 }

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+core_libcore_a_SOURCES += \
+	core/setup/new_task.c \
+	core/setup/new_task.h \
+	core/setup/setup.c \
+	core/setup/setup.h

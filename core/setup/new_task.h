@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making a task of a flow: its parameters checked, everything else as the configuration says. Any thread. */
+#ifndef SLUICE_SETUP_NEW_TASK_H
+#define SLUICE_SETUP_NEW_TASK_H
+
+#include <sluice/plugin.h>
+
+#include "base/error.h"
+#include "store/store.h"
+
+struct arena;
+struct conf_flow;
+struct json;
+
+/*
+ * Fills *task_r; texts in the arena, names borrowed from flow. The unique key
+ * is made of the parameters that flows.yaml names (unique:), NULL when it names
+ * none. ERR_INPUT with the schema's message.
+ */
+int new_task_make(struct store_new_task *task_r, struct arena *arena, const struct conf_flow *conf,
+		  const struct sl_flow *flow, const struct json *params, struct error *err);
+
+#endif
