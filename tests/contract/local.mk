@@ -12,3 +12,21 @@ tests_contract_http_test_SOURCES = \
 	tests/contract/http_test.c
 tests_contract_http_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/http_test
+
+# The task store's contract: SLUICE_TEST_STORE or the first argument names the store; a new SQLite file otherwise.
+check_PROGRAMS += tests/contract/store_test tests/contract/store_sqlite_test
+TESTS += tests/contract/store_test tests/contract/store_sqlite_test
+tests_contract_store_test_SOURCES = \
+	tests/contract/store_cases.h \
+	tests/contract/store_commit_test.c \
+	tests/contract/store_fixture.c \
+	tests/contract/store_fixture.h \
+	tests/contract/store_process_test.c \
+	tests/contract/store_test.c
+tests_contract_store_test_LDADD = core/libcore.a $(TEST_LIBS)
+tests_contract_store_sqlite_test_SOURCES = \
+	tests/contract/store_cases.h \
+	tests/contract/store_fixture.c \
+	tests/contract/store_fixture.h \
+	tests/contract/store_sqlite_test.c
+tests_contract_store_sqlite_test_LDADD = core/libcore.a $(TEST_LIBS)

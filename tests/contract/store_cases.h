@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of the store's contract test; each returns how many of its cases failed. */
+#ifndef SLUICE_TESTS_STORE_CASES_H
+#define SLUICE_TESTS_STORE_CASES_H
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int store_run_commit_cases(void);	/* what a commit writes, and what is read */
+int store_run_process_cases(void);	/* several processes, and processes that are killed */
+
+#endif
