@@ -42,3 +42,20 @@ tests_unit_conf_dump_SOURCES = tests/unit/conf_dump.c
 tests_unit_conf_dump_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/conf_test
 EXTRA_DIST += tests/conf
+# The plugins linked into their tests: their objects get names of their own (_CPPFLAGS).
+plugin_tests = tests/unit/plugin_instagram_test tests/unit/plugin_youtube_test \
+	tests/unit/plugin_shopify_test tests/unit/plugin_sinks_test
+check_PROGRAMS += $(plugin_tests)
+TESTS += $(plugin_tests)
+tests_unit_plugin_instagram_test_SOURCES = tests/unit/plugin_instagram_test.c tests/unit/plugin_run.h $(instagram_sources) $(pluginlib_sources)
+tests_unit_plugin_instagram_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit
+tests_unit_plugin_instagram_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
+tests_unit_plugin_youtube_test_SOURCES = tests/unit/plugin_youtube_test.c tests/unit/plugin_run.h $(youtube_sources) $(pluginlib_sources)
+tests_unit_plugin_youtube_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit
+tests_unit_plugin_youtube_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
+tests_unit_plugin_shopify_test_SOURCES = tests/unit/plugin_shopify_test.c tests/unit/plugin_run.h $(shopify_sources) $(pluginlib_sources)
+tests_unit_plugin_shopify_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit
+tests_unit_plugin_shopify_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
+tests_unit_plugin_sinks_test_SOURCES = tests/unit/plugin_sinks_test.c $(sinks_sources)
+tests_unit_plugin_sinks_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit
+tests_unit_plugin_sinks_test_LDADD = $(TEST_LIBS)
