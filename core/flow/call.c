@@ -3,6 +3,7 @@
  * Calls: which source may answer, what an answer leads to, and what the driver
  * has to do next. Runs on the thread of the driver that owns the task.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -150,7 +151,8 @@ static int64_t retry_after(const struct flow_call *call, const struct flow_answe
 	struct tm tm;
 	int64_t seconds;
 
-	if (!value || !call->via || !call->via->source || !(call->via->source->feedback & SL_FEEDBACK_RETRY_AFTER))
+	if (!value || !call->via || !call->via->source ||
+	    !(call->via->source->feedback & SL_FEEDBACK_RETRY_AFTER))
 		return 0;
 	if (num_parse_int(value, &seconds)) {
 		memset(&tm, 0, sizeof(tm));
@@ -179,7 +181,8 @@ static enum sl_result status_result(int status)
 	}
 }
 
-/* A status of 400 or more: the source's error callback decides, or else the defaults. It leaves nothing behind. */
+/* A status of 400 or more: the source's error callback decides, or else the defaults. It leaves nothing
+ * behind. */
 static enum flow_step call_refused(struct flow_call *call, struct flow_answer *answer)
 {
 	struct flow_task *task = call->task;
@@ -219,7 +222,8 @@ static enum sl_result call_page(struct flow_call *call)
 
 	if (task->flow->page) {
 		callback_enter(task, STAGE_PAGE, call, call->status);
-		result = callback_leave(task, task->flow->page(flow_host(), task_view(task), call_view(call)));
+		result =
+			callback_leave(task, task->flow->page(flow_host(), task_view(task), call_view(call)));
 		if (result != SL_OK)
 			task_fail_callback(task, result);
 	}
@@ -235,12 +239,13 @@ static enum flow_step call_parse(struct flow_call *call, struct flow_answer *ans
 	struct json_doc *doc = json_parse(answer->response.body, answer->response.body_len, NULL);
 	enum sl_result result;
 
+	assert(call->via);	/* the driver chose a source before it asked */
 	answer->response.json = doc ? json_view(json_root(doc)) : NULL;
 	call->next_cursor = NULL;
 	unit_begin(task);
 	callback_enter(task, STAGE_PARSE, call, answer->response.status);
-	result = callback_leave(task, call->via->parse(flow_host(), task_view(task), call_view(call),
-						       &answer->response));
+	result = callback_leave(
+		task, call->via->parse(flow_host(), task_view(task), call_view(call), &answer->response));
 	json_doc_free(&doc);
 	if (task->fault || result != SL_OK) {
 		unit_undo(task);
@@ -360,7 +365,8 @@ enum flow_step flow_call_response(struct flow_call *call, int status, const stru
 				  size_t header_count, const char *body, size_t body_len)
 {
 	struct flow_task *task = call->task;
-	struct flow_answer answer = { { status, body ? body : "", body ? body_len : 0, NULL }, headers, header_count };
+	struct flow_answer answer = {
+		{status, body ? body : "", body ? body_len : 0, NULL}, headers, header_count};
 	enum flow_step step;
 
 	if (!call_open(call))

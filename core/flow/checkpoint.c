@@ -165,7 +165,8 @@ static int call_load(struct flow_task *task, const struct json *saved, struct er
 	struct flow_call *call;
 
 	if (!operation)
-		return error_set(err, ERR_INPUT, "the flow no longer calls operation \"%s\"", name ? name : "");
+		return error_set(err, ERR_INPUT, "the flow no longer calls operation \"%s\"",
+				 name ? name : "");
 	call = call_new(task, &task->calls, operation, json_string(json_member(saved, "key"), NULL));
 	call->args = arena_alloc(task->calls.arena, (json_count(args) + 1) * sizeof(*call->args));
 	for (const struct json *arg = json_first(args); arg; arg = json_next(arg)) {

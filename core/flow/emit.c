@@ -60,7 +60,8 @@ static void value_write(struct jwrite *w, const char *name, const struct value *
 	}
 }
 
-static void group_write(struct jwrite *w, const char *name, const struct sl_record *record, enum sl_group group)
+static void group_write(struct jwrite *w, const char *name, const struct sl_record *record,
+			enum sl_group group)
 {
 	jwrite_object(w, name);
 	for (size_t i = 0; record && i < record->groups[group].count; i++)
@@ -101,7 +102,7 @@ static const char *time_text(const struct value *value, struct arena *arena)
 
 static const char *double_text(const struct value *value, struct arena *arena)
 {
-	struct value number = { .kind = VALUE_FLOAT };
+	struct value number = {.kind = VALUE_FLOAT};
 
 	if (value->kind == VALUE_FLOAT)
 		return value_text(value, arena);
@@ -116,7 +117,8 @@ static const char *boolean_text(const struct value *value)
 {
 	if (value->kind == VALUE_TEXT)
 		return str_eq(value->text, "true") ? "true" : str_eq(value->text, "false") ? "false" : NULL;
-	if ((value->kind == VALUE_BOOL || value->kind == VALUE_INT) && (value->integer == 0 || value->integer == 1))
+	if ((value->kind == VALUE_BOOL || value->kind == VALUE_INT) &&
+	    (value->integer == 0 || value->integer == 1))
 		return value->integer ? "true" : "false";
 	return NULL;
 }
@@ -154,11 +156,13 @@ static const char *column_text(const struct value *value, enum sl_column_type ty
 	case SL_JSONB:
 		return json_text(value, arena);
 	case SL_TEXT_ARRAY:
-		return value->kind == VALUE_JSON && value->text[0] == '[' ? arena_strdup(arena, value->text) : NULL;
+		return value->kind == VALUE_JSON && value->text[0] == '[' ? arena_strdup(arena, value->text)
+									  : NULL;
 	default:
 		/* Texts of the record are copied: it goes before the output does. */
 		return value->kind == VALUE_TEXT || value->kind == VALUE_JSON
-			? arena_strdup(arena, value->text) : value_text(value, arena);
+			       ? arena_strdup(arena, value->text)
+			       : value_text(value, arena);
 	}
 }
 
@@ -197,7 +201,8 @@ static void host_upsert(struct sl_task *t, const struct sl_table *theirs, struct
 	if (!record || !emit_open(task, "upsert"))
 		return;
 	if (!table) {
-		task_fault(task, "upsert into a table that plugin %s does not declare", task->descriptor->name);
+		task_fault(task, "upsert into a table that plugin %s does not declare",
+			   task->descriptor->name);
 		return;
 	}
 	while (table->columns && table->columns[columns].name)
@@ -211,7 +216,8 @@ static void host_upsert(struct sl_task *t, const struct sl_table *theirs, struct
 		else if (!column->key)
 			continue;
 		else if (*column->key)
-			values[i] = column_text(record_get(record, column->group, column->key), column->type, arena);
+			values[i] = column_text(record_get(record, column->group, column->key), column->type,
+						arena);
 		else
 			values[i] = group_text(record, column->group, arena);
 		output->bytes += values[i] ? strlen(values[i]) : 0;
@@ -232,13 +238,16 @@ static void event_add(struct flow_task *task, const struct sl_stream *stream, co
 	struct output *output = &task->output;
 
 	if ((int64_t)text->len > task->env->event_max) {
-		task_fault(task, "An event of stream %s takes %zu bytes; the limit is %lld", stream->name, text->len,
-			   (long long)task->env->event_max);
+		task_fault(task, "An event of stream %s takes %zu bytes; the limit is %lld", stream->name,
+			   text->len, (long long)task->env->event_max);
 		return;
 	}
-	output->events = grow(output->events, output->event_count, &output->event_cap, sizeof(*output->events));
+	output->events =
+		grow(output->events, output->event_count, &output->event_cap, sizeof(*output->events));
 	output->events[output->event_count++] = (struct flow_event){
-		stream, arena_strndup(output->arena, text->data, text->len), text->len,
+		stream,
+		arena_strndup(output->arena, text->data, text->len),
+		text->len,
 	};
 	output->bytes += text->len;
 }
@@ -292,14 +301,16 @@ static void event_field(struct jwrite *w, const struct flow_task *task, const st
 	}
 }
 
-static const struct sl_stream *stream_own(struct flow_task *task, const struct sl_stream *theirs, const char *what)
+static const struct sl_stream *stream_own(struct flow_task *task, const struct sl_stream *theirs,
+					  const char *what)
 {
 	const struct sl_stream *stream = plugin_own(task->plugin, theirs);
 
 	if (!emit_open(task, what))
 		return NULL;
 	if (!stream)
-		task_fault(task, "%s on a stream that plugin %s does not declare", what, task->descriptor->name);
+		task_fault(task, "%s on a stream that plugin %s does not declare", what,
+			   task->descriptor->name);
 	return stream;
 }
 
@@ -359,9 +370,11 @@ static void host_submit(struct sl_task *t, const char *flow, struct sl_out *para
 
 	if (!text || !flow)
 		return;
-	output->submits = grow(output->submits, output->submit_count, &output->submit_cap, sizeof(*output->submits));
+	output->submits =
+		grow(output->submits, output->submit_count, &output->submit_cap, sizeof(*output->submits));
 	output->submits[output->submit_count++] = (struct flow_submit){
-		arena_strdup(output->arena, flow), arena_strndup(output->arena, text->data, text->len),
+		arena_strdup(output->arena, flow),
+		arena_strndup(output->arena, text->data, text->len),
 	};
 	output->bytes += text->len;
 }

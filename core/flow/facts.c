@@ -11,8 +11,8 @@
 #include "base/map.h"
 #include "base/str.h"
 
-#define INDEX_FROM 16		/* lists from this length on get an index for contains */
-#define ITEM_COST 16		/* bytes counted for an entry beside its text */
+#define INDEX_FROM 16 /* lists from this length on get an index for contains */
+#define ITEM_COST 16 /* bytes counted for an entry beside its text */
 
 enum fact_kind { FACT_INT, FACT_TEXT, FACT_LIST };
 
@@ -22,12 +22,12 @@ struct fact {
 	char *text;
 	char **items;
 	size_t count, cap;
-	struct map *index;	/* text → position + 1 of its first entry; NULL: not built */
+	struct map *index; /* text → position + 1 of its first entry; NULL: not built */
 };
 
 struct fact_undo {
 	char *name;
-	bool truncate;		/* cut the list back to count; else put old (NULL: remove) */
+	bool truncate; /* cut the list back to count; else put old (NULL: remove) */
 	size_t count;
 	struct fact *old;
 };
@@ -174,7 +174,8 @@ static struct fact *fact_list(const struct facts *facts, const char *name)
 void facts_append(struct facts *facts, const char *name, const char *text)
 {
 	struct fact *list = fact_list(facts, name);
-	const struct fact_undo *last = facts->journal_count ? &facts->journal[facts->journal_count - 1] : NULL;
+	const struct fact_undo *last =
+		facts->journal_count ? &facts->journal[facts->journal_count - 1] : NULL;
 
 	if (!list) {
 		list = mem_alloc(sizeof(*list));
@@ -286,7 +287,8 @@ static bool facts_open(struct flow_task *task, const char *name)
 static void facts_check(struct flow_task *task)
 {
 	if ((int64_t)task->facts.bytes > task->env->facts_max)
-		task_fault(task, "The task's facts take more than %lld bytes", (long long)task->env->facts_max);
+		task_fault(task, "The task's facts take more than %lld bytes",
+			   (long long)task->env->facts_max);
 }
 
 static void host_set_int(struct sl_task *t, const char *name, int64_t value)

@@ -8,7 +8,7 @@
  *
  *     flow_task_new ── flow_task_resume ──► state FLOW_CALLS
  *        ▲                                     │ flow_task_next_call: a call to carry out
- *        │ round over: retrieve                │   flow_call_source / flow_call_request / flow_call_lookup
+ *        │ round over: retrieve                │ flow_call_choose, flow_call_request / flow_call_table
  *        │ adds none: FLOW_DONE                ▼
  *        └───────────── flow_call_response / flow_call_failed
  *
@@ -127,7 +127,7 @@ enum sl_result flow_task_failure(const struct flow_task *task, const char **text
  */
 struct flow_call *flow_task_next_call(struct flow_task *task, int64_t *delay_ms_r);
 size_t flow_task_in_flight(const struct flow_task *task);
-/* What its last answer asked for, to be done before it is carried out; FLOW_STEP_NONE for a call that is new. */
+/* What its last answer asked for, to be done before it is carried out; FLOW_STEP_NONE: it is new. */
 enum flow_step flow_call_step(const struct flow_call *call);
 enum sl_kind flow_call_kind(const struct flow_call *call);
 const char *flow_call_operation(const struct flow_call *call);	/* "plugin.operation" */
@@ -212,7 +212,7 @@ void flow_task_output(const struct flow_task *task, struct flow_output *output_r
 bool flow_task_slice_due(const struct flow_task *task);
 /* True when a checkpoint may be taken now (no join open). */
 bool flow_task_can_checkpoint(const struct flow_task *task);
-/* Appends the checkpoint (JSON) as of the last parsed response. Calls in flight are part of it. Also of a failed task. */
+/* Appends the checkpoint (JSON) as of the last parsed response, calls in flight included. Failed tasks have one too. */
 void flow_task_checkpoint(const struct flow_task *task, struct buf *out);
 /*
  * Nothing is parsed from here to flow_task_committed, so that output and

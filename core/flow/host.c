@@ -81,8 +81,10 @@ static const char *host_param(const struct sl_task *t, const char *name)
 
 	if (!value) {
 		option = option_find(task->flow->params, name);
-		return option && (!json_member(json_root(task->params), name) || !(option->flags & SL_NULLABLE))
-			? option->fallback : NULL;
+		return option && (!json_member(json_root(task->params), name) ||
+				  !(option->flags & SL_NULLABLE))
+			       ? option->fallback
+			       : NULL;
 	}
 	text = json_scalar_text(value, task->scratch);
 	if (text)
@@ -94,22 +96,38 @@ static const char *host_param(const struct sl_task *t, const char *name)
 	return text;
 }
 
+/* The number a text stands for: milliseconds, bytes and seconds since 1970 where the type says so. */
+static bool number_read(enum sl_type type, const char *text, int64_t *number_r)
+{
+	switch (type) {
+	case SL_DURATION:
+		return !num_parse_duration(text, number_r);
+	case SL_SIZE:
+		return !num_parse_size(text, number_r);
+	case SL_BOOL:
+		*number_r = !strcmp(text, "true");
+		return *number_r || !strcmp(text, "false");
+	case SL_TIME:
+		if (!clock_parse(text, strlen(text), number_r)) {
+			*number_r = *number_r / 1000 - (*number_r % 1000 < 0);
+			return true;
+		}
+		return !num_parse_int(text, number_r);
+	default:
+		return !num_parse_int(text, number_r);
+	}
+}
+
 static int64_t host_param_int(const struct sl_task *t, const char *name, int64_t fallback)
 {
-	const struct json *value = param_find(task_of(t), name);
+	const struct sl_option *option = option_find(task_of(t)->flow->params, name);
 	const char *text;
-	int64_t integer;
-	bool truth;
+	int64_t number;
 
-	if (value) {
-		if (json_int(value, &integer))
-			return integer;
-		return json_bool(value, &truth) ? truth : fallback;
-	}
+	if (json_int(param_find(task_of(t), name), &number))
+		return number;
 	text = host_param(t, name);
-	if (text && !num_parse_int(text, &integer))
-		return integer;
-	return text && !strcmp(text, "true") ? 1 : text && !strcmp(text, "false") ? 0 : fallback;
+	return text && number_read(option ? option->type : SL_INT, text, &number) ? number : fallback;
 }
 
 static const struct sl_json *host_param_json(const struct sl_task *t, const char *name)
@@ -156,20 +174,9 @@ static int64_t host_option_int(const struct sl_task *t, const char *name)
 {
 	const struct sl_option *option = option_find(task_of(t)->descriptor->options, name);
 	const char *text = host_option(t, name);
-	int64_t value = 0;
+	int64_t number;
 
-	if (!text || !option)
-		return 0;
-	switch (option->type) {
-	case SL_DURATION:
-		return num_parse_duration(text, &value) ? 0 : value;
-	case SL_SIZE:
-		return num_parse_size(text, &value) ? 0 : value;
-	case SL_BOOL:
-		return !strcmp(text, "true");
-	default:
-		return num_parse_int(text, &value) ? 0 : value;
-	}
+	return text && option && number_read(option->type, text, &number) ? number : 0;
 }
 
 static int64_t host_now(const struct sl_task *t)
@@ -187,8 +194,7 @@ static uint64_t host_random(struct sl_task *t)
 	return z ^ (z >> 31);
 }
 
-__attribute__((format(printf, 2, 3)))
-static const char *host_format(struct sl_task *t, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static const char *host_format(struct sl_task *t, const char *fmt, ...)
 {
 	const char *text;
 	va_list ap;
@@ -213,8 +219,7 @@ static int64_t host_time(const char *text, int64_t fallback)
 	return ms / 1000 - (ms % 1000 < 0);
 }
 
-__attribute__((format(printf, 2, 3)))
-static void host_debug(const struct sl_task *t, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void host_debug(const struct sl_task *t, const char *fmt, ...)
 {
 	const struct flow_task *task = task_of(t);
 	va_list ap;

@@ -28,7 +28,8 @@ static struct flow_call *add(struct flow_task *task, const struct sl_operation *
 	return call_new(task, &task->adding, operation, key);
 }
 
-static struct sl_call *host_call(struct sl_task *t, const struct sl_operation *operation, const char *key, ...)
+static struct sl_call *host_call(struct sl_task *t, const struct sl_operation *operation, const char *key,
+				 ...)
 {
 	struct flow_task *task = task_of(t);
 	struct flow_call *call = add(task, operation, key);
@@ -124,7 +125,9 @@ static const struct sl_call *host_ended(const struct sl_task *t, size_t index)
 {
 	const struct flow_task *task = task_of(t);
 
-	return task->stage == STAGE_RETRIEVE && index < task->calls.count ? call_view(task->calls.calls[index]) : NULL;
+	return task->stage == STAGE_RETRIEVE && index < task->calls.count
+		       ? call_view(task->calls.calls[index])
+		       : NULL;
 }
 
 static const char *host_key(const struct sl_call *c)

@@ -77,7 +77,7 @@ const struct value *record_get(const struct sl_record *record, enum sl_group gro
 const char *value_text(const struct value *value, struct arena *arena);
 bool value_int(const struct value *value, int64_t *integer_r);
 bool value_time(const struct value *value, int64_t *epoch_r);	/* seconds, or ISO text */
-/* A text element of JSON as a plugin reads it: numbers and booleans as their text, NULL for null and containers. */
+/* A JSON value as a plugin reads it: numbers and booleans as their text, NULL for null and containers. */
 const char *json_scalar_text(const struct json *value, struct arena *arena);
 /* Merges the response's records into the join. */
 void join_merge(struct flow_task *task, const char *name, const struct records *records);

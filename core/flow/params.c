@@ -15,8 +15,7 @@ struct findings {
 	struct buf text;
 };
 
-__attribute__((format(printf, 2, 3)))
-static void finding(struct findings *findings, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void finding(struct findings *findings, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -42,7 +41,8 @@ static bool is_number(const struct json *value)
 }
 
 /* Whether value is of the option's type; then the number its bounds speak of, when it has one. */
-static bool type_fits(const struct sl_option *option, const struct json *value, double *measure, bool *measured)
+static bool type_fits(const struct sl_option *option, const struct json *value, double *measure,
+		      bool *measured)
 {
 	size_t len = 0;
 	const char *text = json_string(value, &len);
@@ -111,15 +111,19 @@ static const char *type_name(enum sl_type type)
 
 static void bounds_check(struct findings *findings, const struct sl_option *option, double measure)
 {
-	const char *what = option->type == SL_STR ? " characters long" : option->type == SL_LIST ? " entries long" : "";
+	const char *what = option->type == SL_STR    ? " characters long"
+			   : option->type == SL_LIST ? " entries long"
+						     : "";
 
 	if (!option->min && !option->max)
 		return;
 	/* min above a max of 0 means that there is no upper bound. */
 	if (measure < (double)option->min)
-		finding(findings, "\"%s\" must be at least %lld%s", option->name, (long long)option->min, what);
+		finding(findings, "\"%s\" must be at least %lld%s", option->name, (long long)option->min,
+			what);
 	else if (measure > (double)option->max && option->max >= option->min)
-		finding(findings, "\"%s\" must be at most %lld%s", option->name, (long long)option->max, what);
+		finding(findings, "\"%s\" must be at most %lld%s", option->name, (long long)option->max,
+			what);
 }
 
 static void param_check(struct findings *findings, const struct sl_option *option, const struct json *params)
@@ -139,7 +143,8 @@ static void param_check(struct findings *findings, const struct sl_option *optio
 		bounds_check(findings, option, measure);
 }
 
-static void unknown_check(struct findings *findings, const struct sl_option *options, const struct json *params)
+static void unknown_check(struct findings *findings, const struct sl_option *options,
+			  const struct json *params)
 {
 	const char *names[NAMES_MAX];
 	size_t count = 0;

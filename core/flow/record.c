@@ -42,7 +42,8 @@ const struct value *record_get(const struct sl_record *record, enum sl_group gro
 }
 
 /* key stays valid as long as the record: copied, or static in the plugin. */
-static void record_put(struct sl_record *record, enum sl_group group, const char *key, const struct value *value)
+static void record_put(struct sl_record *record, enum sl_group group, const char *key,
+		       const struct value *value)
 {
 	struct group *members = &record->groups[group];
 	const struct member *found = member_find(record, group, key);
@@ -60,13 +61,13 @@ static void record_put(struct sl_record *record, enum sl_group group, const char
 		members->members = grown;
 		members->cap = cap;
 	}
-	members->members[members->count++] = (struct member){ key, *value };
+	members->members[members->count++] = (struct member){key, *value};
 }
 
 /* U+0000 cannot stand in a text of the stores: it becomes U+FFFD. */
 static struct value text_value(struct arena *arena, const char *text, size_t len)
 {
-	struct value value = { .kind = VALUE_TEXT, .len = len };
+	struct value value = {.kind = VALUE_TEXT, .len = len};
 	struct buf clean;
 
 	if (!memchr(text, '\0', len)) {
@@ -88,7 +89,7 @@ static struct value text_value(struct arena *arena, const char *text, size_t len
 
 static struct value printed_value(struct arena *arena, const struct json *from, enum value_kind kind)
 {
-	struct value value = { .kind = kind };
+	struct value value = {.kind = kind};
 	struct buf out;
 
 	buf_init(&out);
@@ -102,7 +103,7 @@ static struct value printed_value(struct arena *arena, const struct json *from, 
 /* A JSON value as it is. */
 static struct value any_value(struct arena *arena, const struct json *from)
 {
-	struct value value = { .kind = VALUE_NULL };
+	struct value value = {.kind = VALUE_NULL};
 	const char *text;
 	bool truth;
 	size_t len;
@@ -133,7 +134,7 @@ static struct value any_value(struct arena *arena, const struct json *from)
 
 static struct value int_value(const struct json *from)
 {
-	struct value value = { .kind = VALUE_NULL };
+	struct value value = {.kind = VALUE_NULL};
 	bool truth;
 
 	if (json_int(from, &value.integer)) {
@@ -147,7 +148,7 @@ static struct value int_value(const struct json *from)
 
 static struct value bool_value(const struct json *from)
 {
-	struct value value = { .kind = VALUE_NULL };
+	struct value value = {.kind = VALUE_NULL};
 	bool truth;
 
 	if (json_bool(from, &truth)) {
@@ -162,7 +163,7 @@ static struct value bool_value(const struct json *from)
 
 static struct value time_value(const struct json *from)
 {
-	struct value value = { .kind = VALUE_NULL };
+	struct value value = {.kind = VALUE_NULL};
 	size_t len = 0;
 	const char *text = json_string(from, &len);
 	double number;
@@ -183,7 +184,7 @@ static struct value time_value(const struct json *from)
 
 static struct value typed_value(struct arena *arena, const struct json *from, enum sl_type type)
 {
-	struct value value = { .kind = VALUE_NULL };
+	struct value value = {.kind = VALUE_NULL};
 	const char *text;
 
 	if (json_type(from) == JSON_NULL)
@@ -210,7 +211,7 @@ static struct value typed_value(struct arena *arena, const struct json *from, en
 			return any_value(arena, from);
 		text = json_scalar_text(from, arena);
 		if (text)
-			value = (struct value){ .kind = VALUE_TEXT, .text = text, .len = strlen(text) };
+			value = (struct value){.kind = VALUE_TEXT, .text = text, .len = strlen(text)};
 		return value;
 	}
 }
@@ -306,7 +307,7 @@ static struct join *join_open(struct flow_task *task, const char *name)
 	struct list *node;
 	struct join *join;
 
-	list_each(node, &task->joins) {
+	list_each (node, &task->joins) {
 		join = list_entry(node, struct join, node);
 		if (!strcmp(join->name, name))
 			return join;
@@ -343,7 +344,8 @@ void join_merge(struct flow_task *task, const char *name, const struct records *
 
 	for (size_t i = 0; i < records->count; i++) {
 		const struct sl_record *from = records->items[i];
-		const char *key = arena_printf(task->response, "%s\x1f%s", from->type ? from->type->name : "", from->key);
+		const char *key = arena_printf(task->response, "%s\x1f%s", from->type ? from->type->name : "",
+					       from->key);
 		struct sl_record *into = map_get(join->by_key, key);
 
 		if (!into) {
@@ -397,8 +399,8 @@ static struct sl_record *host_record(struct sl_task *t, const struct sl_record_t
 	record->arena = task->response;
 	record->type = type;
 	record->key = arena_strdup(task->response, key);
-	record->source = task->call && task->call->via && task->call->via->source
-		? task->call->via->source->name : "";
+	record->source =
+		task->call && task->call->via && task->call->via->source ? task->call->via->source->name : "";
 	task->output.records++;
 	records_add(&task->made, record);
 	host_fields(record, from, fields);
@@ -420,7 +422,7 @@ static void put(struct sl_record *record, enum sl_group group, const char *key, 
 
 static void host_put_str(struct sl_record *record, enum sl_group group, const char *key, const char *text)
 {
-	struct value value = { .kind = VALUE_NULL };
+	struct value value = {.kind = VALUE_NULL};
 
 	if (record && text)
 		value = text_value(record->arena, text, strlen(text));
@@ -429,27 +431,28 @@ static void host_put_str(struct sl_record *record, enum sl_group group, const ch
 
 static void host_put_int(struct sl_record *record, enum sl_group group, const char *key, int64_t integer)
 {
-	put(record, group, key, &(struct value){ .kind = VALUE_INT, .integer = integer });
+	put(record, group, key, &(struct value){.kind = VALUE_INT, .integer = integer});
 }
 
 static void host_put_float(struct sl_record *record, enum sl_group group, const char *key, double number)
 {
-	put(record, group, key, &(struct value){ .kind = VALUE_FLOAT, .number = number });
+	put(record, group, key, &(struct value){.kind = VALUE_FLOAT, .number = number});
 }
 
 static void host_put_bool(struct sl_record *record, enum sl_group group, const char *key, bool truth)
 {
-	put(record, group, key, &(struct value){ .kind = VALUE_BOOL, .integer = truth });
+	put(record, group, key, &(struct value){.kind = VALUE_BOOL, .integer = truth});
 }
 
 static void host_put_null(struct sl_record *record, enum sl_group group, const char *key)
 {
-	put(record, group, key, &(struct value){ .kind = VALUE_NULL });
+	put(record, group, key, &(struct value){.kind = VALUE_NULL});
 }
 
-static void host_put_json(struct sl_record *record, enum sl_group group, const char *key, const struct sl_json *from)
+static void host_put_json(struct sl_record *record, enum sl_group group, const char *key,
+			  const struct sl_json *from)
 {
-	struct value value = { .kind = VALUE_NULL };
+	struct value value = {.kind = VALUE_NULL};
 
 	if (record)
 		value = any_value(record->arena, json_of(from));
@@ -461,9 +464,10 @@ static void host_put_out(struct sl_record *record, enum sl_group group, const ch
 	const struct buf *text = out_finished(out, "put_out");
 
 	if (record && text)
-		put(record, group, key, &(struct value){
-			.kind = VALUE_JSON, .len = text->len,
-			.text = arena_strndup(record->arena, text->data, text->len) });
+		put(record, group, key,
+		    &(struct value){.kind = VALUE_JSON,
+				    .len = text->len,
+				    .text = arena_strndup(record->arena, text->data, text->len)});
 }
 
 static const struct sl_record_type *host_record_type(const struct sl_record *record)
@@ -499,7 +503,8 @@ static const char *host_value(const struct sl_record *record, enum sl_group grou
 	return value_text(record_get(record, group, key), flow_scope.arena);
 }
 
-static int64_t host_value_int(const struct sl_record *record, enum sl_group group, const char *key, int64_t fallback)
+static int64_t host_value_int(const struct sl_record *record, enum sl_group group, const char *key,
+			      int64_t fallback)
 {
 	int64_t integer;
 

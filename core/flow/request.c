@@ -22,8 +22,8 @@ struct sl_request {
 	struct flow_call *call;
 	const struct sl_source *source;
 	const struct flow_credential *credential;
-	struct arena *arena;		/* the call's */
-	const char *base;		/* {handle} replaced, no slash at the end */
+	struct arena *arena; /* the call's */
+	const char *base; /* {handle} replaced, no slash at the end */
 	const char *method, *path, *absolute;
 	struct pairs query, headers, form;
 	const char *body;
@@ -31,7 +31,7 @@ struct sl_request {
 	const char *content_type;
 	int64_t timeout_ms;
 	int redirects;
-	enum sl_result problem;		/* SL_OK: none */
+	enum sl_result problem; /* SL_OK: none */
 	const char *problem_text;
 };
 
@@ -51,7 +51,8 @@ static bool listed(const char *const *names, const char *name)
 	return false;
 }
 
-static void pairs_add(struct sl_request *r, struct pairs *pairs, const char *name, const char *value, bool secret)
+static void pairs_add(struct sl_request *r, struct pairs *pairs, const char *name, const char *value,
+		      bool secret)
 {
 	if (pairs->count == pairs->cap) {
 		size_t cap = pairs->cap ? pairs->cap * 2 : 8;
@@ -63,7 +64,8 @@ static void pairs_add(struct sl_request *r, struct pairs *pairs, const char *nam
 		pairs->cap = cap;
 	}
 	pairs->items[pairs->count++] = (struct flow_pair){
-		arena_strdup(r->arena, name), arena_strdup(r->arena, value),
+		arena_strdup(r->arena, name),
+		arena_strdup(r->arena, value),
 		secret || listed(r->source->secret_names, name),
 	};
 }
@@ -75,8 +77,9 @@ static const char *member_needed(struct sl_request *r, const char *field)
 		if (str_eq(r->credential->members[i].name, field) && r->credential->members[i].value)
 			return r->credential->members[i].value;
 	if (r->credential || !(r->source->flags & SL_SOURCE_ANONYMOUS))
-		request_problem(r, SL_AUTH, arena_printf(r->arena, "The credential of %s lacks %s", r->source->name,
-							 field ? field : "a field"));
+		request_problem(r, SL_AUTH,
+				arena_printf(r->arena, "The credential of %s lacks %s", r->source->name,
+					     field ? field : "a field"));
 	return NULL;
 }
 
@@ -134,7 +137,8 @@ static void path_add(struct sl_request *r, struct buf *out, const char *path)
 		if (*c == '/' || !*c) {
 			size_t len = (size_t)(c - segment);
 
-			if ((len == 1 && segment[0] == '.') || (len == 2 && segment[0] == '.' && segment[1] == '.'))
+			if ((len == 1 && segment[0] == '.') ||
+			    (len == 2 && segment[0] == '.' && segment[1] == '.'))
 				request_problem(r, SL_FAIL, "The path has a segment of dots");
 			segment = c + 1;
 		}
@@ -147,7 +151,8 @@ static void path_add(struct sl_request *r, struct buf *out, const char *path)
 	}
 }
 
-/* Copies the query of a link that is followed: without the parameter that the credential sets, secrets masked. */
+/* Copies the query of a link that is followed: without the parameter that the credential sets, secrets
+ * masked. */
 static void query_copy(const struct sl_request *r, struct buf *out, const char *query, bool shown)
 {
 	const char *own = r->source->auth == SL_AUTH_QUERY ? r->source->auth_name : NULL;
@@ -162,7 +167,8 @@ static void query_copy(const struct sl_request *r, struct buf *out, const char *
 		if (len && !(own && r->credential && !strcasecmp(name, own))) {
 			buf_addc(out, separator);
 			separator = '&';
-			if (shown && equals && (listed(r->source->secret_names, name) || (own && !strcasecmp(name, own))))
+			if (shown && equals &&
+			    (listed(r->source->secret_names, name) || (own && !strcasecmp(name, own))))
 				buf_printf(out, "%s=***", name);
 			else
 				buf_add(out, query, len);
@@ -231,7 +237,8 @@ static void credential_place(struct sl_request *r)
 		member_needed(r, source->fields[i]);
 	if (!credential) {
 		if (source->auth != SL_AUTH_NONE && !(source->flags & SL_SOURCE_ANONYMOUS))
-			request_problem(r, SL_AUTH, arena_printf(r->arena, "%s needs a credential", source->name));
+			request_problem(r, SL_AUTH,
+					arena_printf(r->arena, "%s needs a credential", source->name));
 		return;
 	}
 	switch (source->auth) {
@@ -252,7 +259,8 @@ static void credential_place(struct sl_request *r)
 		return;
 	case SL_AUTH_BEARER:
 	case SL_AUTH_OAUTH2:
-		value = member_needed(r, source->auth == SL_AUTH_OAUTH2 ? "access_token" : source->auth_field);
+		value = member_needed(r,
+				      source->auth == SL_AUTH_OAUTH2 ? "access_token" : source->auth_field);
 		if (value)
 			header_add(r, "Authorization", arena_printf(r->arena, "Bearer %s", value), true);
 		return;
@@ -309,7 +317,7 @@ int flow_call_request(struct flow_call *call, const char *base_url, const struct
 		      struct flow_request *request_r, enum flow_step *step_r)
 {
 	struct flow_task *task = call->task;
-	struct sl_request r = { .call = call, .credential = credential, .method = "GET" };
+	struct sl_request r = {.call = call, .credential = credential, .method = "GET"};
 	enum sl_result result = SL_FAIL;
 
 	*step_r = FLOW_STEP_NONE;
@@ -324,7 +332,8 @@ int flow_call_request(struct flow_call *call, const char *base_url, const struct
 	unit_begin(task);
 	callback_enter(task, STAGE_BUILD, call, 0);
 	if (r.problem == SL_OK)
-		result = call->via->build(flow_host(), task_view(task), call_view(call), (struct sl_request *)&r);
+		result = call->via->build(flow_host(), task_view(task), call_view(call),
+					  (struct sl_request *)&r);
 	result = callback_leave(task, result);
 	unit_undo(task);
 	if (task->fault) {

@@ -109,7 +109,9 @@ void task_fail(struct flow_task *task, enum sl_result result, const char *text)
 	if (task->state == FLOW_FAILED)
 		return;
 	task->state = FLOW_FAILED;
-	task->failure = result == SL_GONE ? SL_GONE : result == SL_RETRY || result == SL_LIMIT ? SL_RETRY : SL_FAIL;
+	task->failure = result == SL_GONE                          ? SL_GONE
+			: result == SL_RETRY || result == SL_LIMIT ? SL_RETRY
+								   : SL_FAIL;
 	task->failure_text = mem_strdup(text);
 }
 
@@ -208,7 +210,7 @@ static enum sl_result task_emit_joins(struct flow_task *task)
 	struct list *node;
 	enum sl_result result = SL_OK;
 
-	list_each(node, &task->joins) {
+	list_each (node, &task->joins) {
 		struct join *join = list_entry(node, struct join, node);
 
 		if (result == SL_OK && !joined(&task->adding, join->name))
@@ -221,7 +223,7 @@ static void task_close_joins(struct flow_task *task)
 {
 	struct list *node, *following;
 
-	list_each_safe(node, following, &task->joins) {
+	list_each_safe (node, following, &task->joins) {
 		struct join *join = list_entry(node, struct join, node);
 
 		if (joined(&task->calls, join->name))
@@ -252,7 +254,7 @@ static void task_retrieve(struct flow_task *task)
 
 	unit_begin(task);
 	task->round++;
-	task->adding = (struct round){ .arena = arena_new() };
+	task->adding = (struct round){.arena = arena_new()};
 	callback_enter(task, STAGE_RETRIEVE, NULL, 0);
 	result = callback_leave(task, task->flow->retrieve(flow_host(), task_view(task)));
 	if (result != SL_OK) {
@@ -272,7 +274,7 @@ static void task_retrieve(struct flow_task *task)
 	unit_keep(task);
 	round_free(&task->calls);
 	task->calls = task->adding;
-	task->adding = (struct round){ NULL, NULL, 0, 0 };
+	task->adding = (struct round){NULL, NULL, 0, 0};
 	task->give_at = task->turn_at = task->in_flight = 0;
 	task_close_joins(task);
 	round_refuse(&task->calls);
@@ -349,7 +351,7 @@ void flow_task_free(struct flow_task **task_p)
 
 	if (!task)
 		return;
-	list_each_safe(node, following, &task->joins)
+	list_each_safe (node, following, &task->joins)
 		join_free(list_entry(node, struct join, node));
 	round_free(&task->calls);
 	round_free(&task->adding);
@@ -395,7 +397,7 @@ size_t flow_task_memory(const struct flow_task *task)
 		       json_doc_size(task->params);
 	const struct list *node;
 
-	list_each(node, &task->joins)
+	list_each (node, &task->joins)
 		bytes += arena_used(list_entry(node, const struct join, node)->arena);
 	if (task->calls.arena)
 		bytes += arena_used(task->calls.arena);
@@ -429,8 +431,9 @@ void flow_task_output(const struct flow_task *task, struct flow_output *output_r
 	const struct output *output = &task->output;
 
 	*output_r = (struct flow_output){
-		output->upserts, output->upsert_count, output->events, output->event_count,
-		output->submits, output->submit_count, output->records, output->bytes, output->unkeyed,
+		output->upserts,     output->upsert_count, output->events,
+		output->event_count, output->submits,      output->submit_count,
+		output->records,     output->bytes,        output->unkeyed,
 	};
 }
 

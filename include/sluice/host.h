@@ -59,7 +59,10 @@ struct sl_host {
 
 	/* --- retrieve: rounds of calls (10 in flight per task) --- */
 	int (*round)(const struct sl_task *t);			/* 0 at the first retrieve */
-	/* Adds a call of an operation that the flow lists. key names what is asked for; then name, value, …, NULL; a value may be NULL (left out). */
+	/*
+	 * Adds a call of an operation that the flow lists. key names what is asked
+	 * for; then name, value, …, NULL; a value may be NULL (left out).
+	 */
 	struct sl_call *(*call)(struct sl_task *t, const struct sl_operation *operation, const char *key, ...);
 	/*
 	 * Adds the call for the next page: same operation, key, arguments, source
@@ -101,7 +104,7 @@ struct sl_host {
 	void (*forget)(struct sl_task *t, const char *name);
 
 	/* --- build --- */
-	void (*get)(struct sl_request *r, const char *path);		/* below the base URL */
+	void (*get)(struct sl_request *r, const char *path);		/* below the base URL; encoded where needed */
 	void (*post)(struct sl_request *r, const char *path);
 	/* An absolute URL; must keep the base URL's origin, or the call fails. Without a base URL: any public one. */
 	void (*follow)(struct sl_request *r, const char *url);

@@ -17,13 +17,13 @@
 struct run {
 	const struct fake *fake;
 	struct arena *arena;
-	bool used[1024];				/* answers */
-	const struct sl_source *gone[MOST];		/* have no credential any more */
+	bool used[1024]; /* answers */
+	const struct sl_source *gone[MOST]; /* have no credential any more */
 	size_t gone_count;
 	struct buf out;
 };
 
-static struct run *running;	/* on_record gets no user pointer */
+static struct run *running; /* on_record gets no user pointer */
 
 static int64_t fake_now(void)
 {
@@ -103,7 +103,8 @@ static void member_add(struct run *run, struct flow_pair *members, size_t *count
 		if (str_eq(members[i].name, name))
 			return;
 	if (name && *count < MOST)
-		members[(*count)++] = (struct flow_pair){ name, arena_printf(run->arena, "fake-%s", name), true };
+		members[(*count)++] =
+			(struct flow_pair){name, arena_printf(run->arena, "fake-%s", name), true};
 }
 
 static struct flow_credential credential_for(struct run *run, const struct sl_source *source)
@@ -116,7 +117,7 @@ static struct flow_credential credential_for(struct run *run, const struct sl_so
 	member_add(run, members, &count, source->auth_field);
 	if (source->auth == SL_AUTH_OAUTH2)
 		member_add(run, members, &count, "access_token");
-	return (struct flow_credential){ members, count };
+	return (struct flow_credential){members, count};
 }
 
 static const struct fake_answer *answer_for(struct run *run, const char *operation, const char *source)
@@ -142,8 +143,9 @@ static size_t headers_of(struct run *run, const char *text, struct flow_pair *he
 
 		if (name < len) {
 			headers[count].name = arena_strndup(run->arena, text, name);
-			headers[count].value = arena_strndup(run->arena, text + name + 1 + (text[name + 1] == ' '),
-							     len - name - 1 - (text[name + 1] == ' '));
+			headers[count].value =
+				arena_strndup(run->arena, text + name + 1 + (text[name + 1] == ' '),
+					      len - name - 1 - (text[name + 1] == ' '));
 			count++;
 		}
 		text += len + (text[len] == '\n');
@@ -153,8 +155,8 @@ static size_t headers_of(struct run *run, const char *text, struct flow_pair *he
 
 static enum flow_step answer(struct run *run, struct flow_call *call, const struct sl_source *source)
 {
-	const struct fake_answer *found = answer_for(run, strrchr(flow_call_operation(call), '.') + 1,
-						     source ? source->name : "");
+	const struct fake_answer *found =
+		answer_for(run, strrchr(flow_call_operation(call), '.') + 1, source ? source->name : "");
 	struct flow_pair headers[MOST];
 
 	if (!found)
@@ -222,7 +224,7 @@ static void drive(struct run *run, struct flow_call *call)
 
 static void print_end(struct run *run, const struct flow_task *task)
 {
-	static const char *const results[] = { "ok", "retry", "limit", "auth", "source", "gone", "fail" };
+	static const char *const results[] = {"ok", "retry", "limit", "auth", "source", "gone", "fail"};
 	const char *text;
 	struct jwrite w;
 
@@ -257,11 +259,18 @@ static struct flow_task *reopen(struct run *run, const struct flow_env *env, str
 	return task;
 }
 
-static void run_task(struct run *run, const struct plugin *plugin, const struct sl_flow *flow, const char *params)
+static void run_task(struct run *run, const struct plugin *plugin, const struct sl_flow *flow,
+		     const char *params)
 {
 	const struct flow_env env = {
-		.store_id = "fake", .event_max = 1 << 20, .facts_max = 1 << 20, .slice_records = 1000,
-		.slice_bytes = 4 << 20, .calls_in_flight = 10, .call_retries = 2, .now_ms = fake_now,
+		.store_id = "fake",
+		.event_max = 1 << 20,
+		.facts_max = 1 << 20,
+		.slice_records = 1000,
+		.slice_bytes = 4 << 20,
+		.calls_in_flight = 10,
+		.call_retries = 2,
+		.now_ms = fake_now,
 		.on_record = on_record,
 	};
 	struct flow_task *task;
@@ -277,7 +286,8 @@ static void run_task(struct run *run, const struct plugin *plugin, const struct 
 	flow_task_resume(task);
 	while (task && (call = flow_task_next_call(task, &delay)) != NULL) {
 		drive(run, call);
-		if (run->fake->slices && flow_task_state(task) == FLOW_CALLS && flow_task_can_checkpoint(task))
+		if (run->fake->slices && flow_task_state(task) == FLOW_CALLS &&
+		    flow_task_can_checkpoint(task))
 			task = reopen(run, &env, task, plugin, params, ++seq);
 	}
 	if (task) {
@@ -289,7 +299,7 @@ static void run_task(struct run *run, const struct plugin *plugin, const struct 
 
 char *fake_run(const struct fake *fake, const char *flow_name, const char *params)
 {
-	struct run run = { .fake = fake, .arena = arena_new() };
+	struct run run = {.fake = fake, .arena = arena_new()};
 	struct plugin_set *set = plugin_set_new();
 	const struct plugin *plugin = NULL;
 	const struct sl_flow *flow = NULL;
@@ -299,7 +309,8 @@ char *fake_run(const struct fake *fake, const char *flow_name, const char *param
 	error_clear(&err);
 	buf_init(&run.out);
 	running = &run;
-	if (!plugin_add_static(set, arena_printf(run.arena, "%s.so", fake->plugin->name), fake->plugin, &plugin, &err)) {
+	if (!plugin_add_static(set, arena_printf(run.arena, "%s.so", fake->plugin->name), fake->plugin,
+			       &plugin, &err)) {
 		flow = plugin_find_flow(set, flow_name, NULL);
 		if (!flow)
 			error_set(&err, ERR_NOT_FOUND, "no flow %s", flow_name);

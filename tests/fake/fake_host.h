@@ -34,7 +34,7 @@ struct fake {
 	const struct sl_plugin *plugin;
 	const struct fake_answer *answers;
 	const char *const *sources;	/* that have a credential; NULL-terminated, or NULL: all */
-	bool slices;			/* commit, save, and resume from the checkpoint after every response */
+	bool slices;			/* commit, save and resume after every response */
 };
 
 /*

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include <cmocka.h>
-#undef fail	/* h->fail */
 
 #include "../fake/fake_host.h"
+#include "flow_plugin.h"
 
 #include "base/arena.h"
 #include "base/uuid.h"
@@ -17,329 +17,12 @@
 #include "json/json.h"
 #include "plugin/plugin.h"
 
-/* --- the plugin --- */
-
-static const struct sl_record_type item_type = SL_RECORD_TYPE("item");
-
-static const char *const key_field[] = { "key", NULL };
-static const char *const user_field[] = { "user", NULL };
-static const char *const secret_names[] = { "token", NULL };
-
-static enum sl_result api_error(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
-				const struct sl_response *re)
-{
-	h->set_int(t, "left behind", 1);
-	if (h->str(re->json, "gone"))
-		return h->fail_as(t, SL_GONE, 404, "It's gone");
-	if (h->str(re->json, "other"))
-		return h->fail(t, SL_SOURCE, h->str(re->json, "other"));
-	(void)c;
-	return SL_OK;
-}
-
-static const struct sl_source api = SL_SOURCE_INIT(
-	.name = "api", .base_url = "https://api.example/v1/", .auth = SL_AUTH_QUERY, .auth_name = "key",
-	.auth_field = "key", .fields = key_field, .secret_names = secret_names,
-	.feedback = SL_FEEDBACK_RETRY_AFTER, .error = api_error, .doc = "a");
-static const struct sl_source spare = SL_SOURCE_INIT(
-	.name = "spare", .base_url = "https://spare.example", .auth = SL_AUTH_BEARER, .auth_field = "key",
-	.public_fields = user_field, .doc = "b");
-static const struct sl_source shop = SL_SOURCE_INIT(
-	.name = "shop", .base_url = "https://{handle}/admin", .flags = SL_SOURCE_BOUND, .auth = SL_AUTH_NONE,
-	.fields = key_field, .doc = "c");
-
-static enum sl_result page_build(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
-				 struct sl_request *r)
-{
-	(void)t;
-	h->get(r, "items list");
-	h->query(r, "of", h->key(c));
-	h->query(r, "after", h->cursor(c));
-	h->query(r, "token", h->arg(c, "token"));
-	h->query_int(r, "n", 2);
-	return SL_OK;
-}
-
-static const struct sl_field item_fields[] = {
-	{ SL_METRIC, "likes", "likes", SL_INT },
-	{ SL_DIMENSION, "title", "title|name", SL_STR },
-	{ SL_ATTR, "at", "at", SL_TIME },
-	SL_END_OF_FIELDS,
-};
-
-static enum sl_result page_parse(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
-				 const struct sl_response *re)
-{
-	const struct sl_json *item;
-
-	(void)c;
-	SL_EACH(h, item, h->at(re->json, "items"))
-		h->record(t, &item_type, h->str(item, "id"), item, item_fields);
-	h->set_int(t, "pages", h->get_int(t, "pages", 0) + 1);
-	h->append(t, "bodies", h->str(re->json, "say"));
-	h->set_cursor(t, h->str(re->json, "next"));
-	if (h->str(re->json, "refuse")) {
-		static const char *const words[] = { "retry", "limit", "auth", "source", "gone", "fail" };
-
-		for (int i = 0; i < 6; i++)
-			if (!strcmp(words[i], h->str(re->json, "refuse")))
-				return h->fail(t, (enum sl_result)(SL_RETRY + i), "no");
-	}
-	return re->json ? SL_OK : SL_RETRY;
-}
-
-static const struct sl_operation items = SL_OPERATION_INIT(
-	"items", SL_HTTP, (const struct sl_via[]){
-		{ &api, page_build, page_parse }, { &spare, page_build, page_parse }, SL_END_OF_VIAS });
-
-static enum sl_result orders_build(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
-				   struct sl_request *r)
-{
-	struct sl_out *out;
-
-	if (h->arg(c, "link")) {
-		h->follow(r, h->arg(c, "link"));
-	} else if (h->arg(c, "json")) {
-		h->post(r, "/orders");
-		out = h->out(t);
-		h->out_object(out, NULL);
-		h->out_str(out, "q", h->arg(c, "json"));
-		h->out_end(out);
-		h->body_json(r, out);
-	} else {
-		h->post(r, h->key(c));
-		h->form(r, "a b", "c&d");
-		h->secret_form(r, "password", "key");
-		h->secret_header(r, "X-Token", "T ", "key");
-		h->header(r, "X-User", h->credential(r, "user"));
-	}
-	return SL_OK;
-}
-
-static const struct sl_operation orders = SL_OPERATION_INIT(
-	"orders", SL_HTTP, (const struct sl_via[]){ { &shop, orders_build, page_parse }, SL_END_OF_VIAS });
-
-static enum sl_result part_parse(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
-				 const struct sl_response *re)
-{
-	const struct sl_json *member;
-	struct sl_record *rec = h->record(t, &item_type, h->str(re->json, "id"), NULL, NULL);
-
-	(void)c;
-	SL_EACH(h, member, h->at(re->json, "values"))
-		h->put_json(rec, SL_METRIC, h->name(member), member);
-	return SL_OK;
-}
-
-static const struct sl_operation part = SL_OPERATION_INIT(
-	"part", SL_HTTP, (const struct sl_via[]){ { &api, page_build, part_parse }, SL_END_OF_VIAS });
-
-static const struct sl_column item_columns[] = {
-	{ "item_id", SL_TEXT, SL_KEEP, SL_ATTR, NULL },
-	{ "likes", SL_BIGINT, SL_KEEP, SL_METRIC, "likes" },
-	{ "ratio", SL_DOUBLE, SL_KEEP, SL_METRIC, "ratio" },
-	{ "title", SL_TEXT, SL_OVERWRITE, SL_DIMENSION, "title" },
-	{ "public", SL_BOOLEAN, SL_KEEP, SL_DIMENSION, "public" },
-	{ "tags", SL_TEXT_ARRAY, SL_KEEP, SL_DIMENSION, "tags" },
-	{ "raw", SL_JSONB, SL_KEEP, SL_DIMENSION, "raw" },
-	{ "metrics", SL_JSONB, SL_KEEP, SL_METRIC, "" },
-	{ "at", SL_TIMESTAMP, SL_KEEP, SL_ATTR, "at" },
-	{ "others", SL_TEXT, SL_KEEP, SL_ATTR, NULL },
-	SL_END_OF_COLUMNS,
-};
-static const struct sl_table item_table = SL_TABLE_INIT("item", "item_id", 0, item_columns, NULL, "d");
-
-static enum sl_result rows_parse(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
-				 const struct sl_response *re)
-{
-	h->set_text(t, "row", h->str(re->json, "0.title"));
-	(void)c;
-	return re->status == 200 ? SL_OK : SL_FAIL;
-}
-
-static const struct sl_operation row = SL_OPERATION_INIT(
-	"row", SL_LOOKUP, (const struct sl_via[]){ { NULL, NULL, rows_parse }, SL_END_OF_VIAS }, &item_table, "item_id");
-
-static const struct sl_operation blob = SL_OPERATION_INIT(
-	"blob", SL_BLOB, (const struct sl_via[]){ { &api, page_build, page_parse }, SL_END_OF_VIAS });
-
-static const struct sl_event_field log_fields[] = {
-	{ "event_id", SL_EV_ID, SL_ATTR, NULL },
-	{ "source", SL_EV_SOURCE, SL_ATTR, NULL },
-	{ "platform", SL_EV_PLATFORM, SL_ATTR, NULL },
-	{ "kind", SL_EV_CONST, SL_ATTR, "item" },
-	{ "item_id", SL_EV_KEY, SL_ATTR, NULL },
-	{ "title", SL_EV_VALUE, SL_DIMENSION, "title" },
-	{ "publish_time", SL_EV_TIME, SL_ATTR, "at" },
-	{ "event_timestamp", SL_EV_NOW, SL_ATTR, NULL },
-	{ "metrics", SL_EV_GROUP, SL_METRIC, NULL },
-	SL_END_OF_EVENT_FIELDS,
-};
-static const struct sl_stream item_log = SL_STREAM_INIT("item_log", "x", "item_log", 0, log_fields, "e");
-
-/* Without an identity: the same whatever the slices are. */
-static const struct sl_event_field plain_fields[] = {
-	{ "item_id", SL_EV_KEY, SL_ATTR, NULL },
-	{ "metrics", SL_EV_GROUP, SL_METRIC, NULL },
-	SL_END_OF_EVENT_FIELDS,
-};
-static const struct sl_stream plain_log = SL_STREAM_INIT("plain_log", "x", "plain_log", 0, plain_fields, "f");
-static const struct sl_stream free_log = SL_STREAM_INIT("free_log", "x", "free_log", 0, NULL, "g");
-
-static enum sl_result walk_retrieve(const struct sl_host *h, struct sl_task *t)
-{
-	const struct sl_call *c;
-	struct sl_out *out;
-	const char *what;
-
-	if (h->round(t) == 0) {
-		for (size_t i = 0; (what = h->batch(t, "of", 1, i)) != NULL; i++)
-			h->on_error(h->call(t, &items, what, "token", h->param(t, "token"), NULL),
-				    h->param_int(t, "report", 0) ? SL_ON_ERROR_REPORT : SL_ON_ERROR_FAIL);
-		return SL_OK;
-	}
-	for (size_t i = 0; (c = h->ended(t, i)) != NULL; i++) {
-		if (h->outcome(c) != SL_OK)
-			h->append(t, "errors", h->outcome_text(c));
-		else
-			h->next(t, c, 1000);
-	}
-	out = h->out(t);
-	h->out_object(out, NULL);
-	h->out_int(out, "pages", h->get_int(t, "pages", 0));
-	h->out_array(out, "said");
-	for (size_t i = 0; i < h->count(t, "bodies"); i++)
-		h->out_str(out, NULL, h->item(t, "bodies", i));
-	h->out_end(out);
-	h->out_array(out, "errors");
-	for (size_t i = 0; i < h->count(t, "errors"); i++)
-		h->out_str(out, NULL, h->item(t, "errors", i));
-	h->out_end(out);
-	h->out_int(out, "left behind", h->get_int(t, "left behind", 0));
-	h->out_int(out, "random", (int64_t)(h->random(t) >> 1));
-	h->out_end(out);
-	h->result(t, out);
-	return SL_OK;
-}
-
-static enum sl_result walk_emit(const struct sl_host *h, struct sl_task *t, struct sl_record *rec)
-{
-	h->event(t, &plain_log, rec);
-	if (h->value_int(rec, SL_METRIC, "likes", 0) == 666)
-		return h->fail(t, SL_FAIL, "cursed");
-	h->append(t, "bodies", h->record_key(rec));
-	return SL_OK;
-}
-
-static const struct sl_option walk_params[] = {
-	{ "of", SL_LIST, SL_REQUIRED, NULL, 1, 3, "what", { NULL, NULL } },
-	{ "report", SL_BOOL, 0, "false", 0, 0, "r", { NULL, NULL } },
-	{ "token", SL_STR, 0, NULL, 2, 10, "t", { NULL, NULL } },
-	{ "most", SL_INT, SL_REQUIRED | SL_NULLABLE, NULL, 1, 0, "m", { NULL, NULL } },
-	SL_END_OF_OPTIONS,
-};
-static const struct sl_flow walk = SL_FLOW_INIT(
-	"walk", "TEST", walk_params, (const struct sl_operation *const[]){ &items, NULL }, NULL,
-	(const struct sl_stream *const[]){ &plain_log, NULL }, walk_retrieve, NULL, walk_emit, 0, "w");
-
-/* One flow whose steps are chosen by a parameter. */
-static enum sl_result try_retrieve(const struct sl_host *h, struct sl_task *t)
-{
-	const char *what = h->param(t, "what");
-	const struct sl_call *c;
-	struct sl_call *added;
-
-	if (h->round(t) > 0) {
-		for (size_t i = 0; (c = h->ended(t, i)) != NULL; i++)
-			h->debug(t, "%s", h->key(c));
-		if (!strcmp(what, "join") && h->round(t) == 1)
-			h->join(h->call(t, &part, "c", NULL), "j");
-		return SL_OK;
-	}
-	if (!strcmp(what, "join")) {
-		h->join(h->call(t, &part, "a", NULL), "j");
-		h->join(h->call(t, &part, "b", NULL), "j");
-	} else if (!strcmp(what, "orders")) {
-		added = h->call(t, &orders, h->param(t, "path"), "link", h->param(t, "link"),
-				"json", h->param(t, "json"), NULL);
-		h->bind(added, h->param(t, "shop"));
-	} else if (!strcmp(what, "row")) {
-		h->call(t, &row, "1", NULL);
-	} else if (!strcmp(what, "blob")) {
-		h->call(t, &blob, "1", NULL);
-	} else if (!strcmp(what, "stub")) {
-		h->put_str(h->record(t, &item_type, "s1", NULL, NULL), SL_DIMENSION, "title", "stub");
-		h->record(t, &item_type, "", NULL, NULL);
-	} else if (!strcmp(what, "facts")) {
-		for (int i = 0; i < 100000; i++)
-			h->append(t, "list", "0123456789");
-	} else if (!strcmp(what, "json")) {
-		h->result(t, h->out(t));
-	} else if (!strcmp(what, "unlisted")) {
-		h->call(t, &items, "1", NULL);
-	} else {
-		h->call(t, &part, what, NULL);
-	}
-	return SL_OK;
-}
-
-static enum sl_result try_page(const struct sl_host *h, struct sl_task *t, const struct sl_call *c)
-{
-	struct sl_out *out = h->out(t);
-
-	if (strcmp(h->param(t, "what"), "page"))
-		return SL_OK;
-	h->out_object(out, NULL);
-	h->out_str(out, "of", h->key(c));
-	h->out_value(out, "likes", h->page_record(t, 0), SL_METRIC, h->value_name(h->page_record(t, 0), SL_METRIC, 0));
-	h->out_end(out);
-	h->event_json(t, &free_log, out);
-	return SL_OK;
-}
-
-static enum sl_result try_emit(const struct sl_host *h, struct sl_task *t, struct sl_record *rec)
-{
-	const struct sl_json *extra = h->parse_json(t, h->param(t, "extra"));
-
-	h->put_json(rec, SL_DIMENSION, "public", h->at(extra, "public"));
-	h->put_json(rec, SL_DIMENSION, "tags", h->at(extra, "tags"));
-	h->put_json(rec, SL_DIMENSION, "raw", h->at(extra, "raw"));
-	if (h->str(extra, "at"))
-		h->put_int(rec, SL_ATTR, "at", h->time(h->str(extra, "at"), 0));
-	h->upsert(t, &item_table, rec);
-	h->event(t, &item_log, rec);
-	return SL_OK;
-}
-
-static const struct sl_option try_params[] = {
-	{ "what", SL_STR, 0, "part", 0, 0, "w", { NULL, NULL } },
-	{ "path", SL_STR, 0, "/orders", 0, 0, "p", { NULL, NULL } },
-	{ "link", SL_STR, 0, NULL, 0, 0, "l", { NULL, NULL } },
-	{ "json", SL_STR, 0, NULL, 0, 0, "j", { NULL, NULL } },
-	{ "shop", SL_STR, 0, NULL, 0, 0, "s", { NULL, NULL } },
-	{ "extra", SL_STR, 0, NULL, 0, 0, "e", { NULL, NULL } },
-	SL_END_OF_OPTIONS,
-};
-static const struct sl_flow try_flow = SL_FLOW_INIT(
-	"try", "TEST", try_params, (const struct sl_operation *const[]){ &orders, &part, &row, &blob, NULL },
-	(const struct sl_table *const[]){ &item_table, NULL },
-	(const struct sl_stream *const[]){ &item_log, &free_log, NULL }, try_retrieve, try_page, try_emit, 0, "t");
-
-static const struct sl_plugin test_plugin = {
-	sizeof(struct sl_plugin), SL_ABI_MAJOR, SL_ABI_MINOR,
-	.name = "test", .version = "1", .doc = "for the tests",
-	.sources = (const struct sl_source *const[]){ &api, &spare, &shop, NULL },
-	.operations = (const struct sl_operation *const[]){ &items, &orders, &part, &row, &blob, NULL },
-	.flows = (const struct sl_flow *const[]){ &walk, &try_flow, NULL },
-	.tables = (const struct sl_table *const[]){ &item_table, NULL },
-	.streams = (const struct sl_stream *const[]){ &item_log, &plain_log, &free_log, NULL },
-};
-
 /* --- through the fake host --- */
 
-static void expect(const char *flow, const char *params, const struct fake_answer *answers, const char *wanted)
+static void expect(const char *flow, const char *params, const struct fake_answer *answers,
+		   const char *wanted)
 {
-	const struct fake fake = { .plugin = &test_plugin, .answers = answers };
+	const struct fake fake = {.plugin = &flow_plugin, .answers = answers};
 	char *lines = fake_run(&fake, flow, params);
 
 	assert_string_equal(lines, wanted);
@@ -349,9 +32,10 @@ static void expect(const char *flow, const char *params, const struct fake_answe
 static void runs_rounds_until_none_is_added(void **state)
 {
 	static const struct fake_answer answers[] = {
-		{ "items", "api", 200, "{\"items\":[{\"id\":1,\"likes\":5},{\"id\":\"2\",\"name\":\"x\"}],\"next\":\"c1\"}", NULL },
-		{ "items", "api", 200, "{\"items\":[{\"id\":3}]}", NULL },
-		{ NULL, NULL, 0, NULL, NULL },
+		{"items", "api", 200,
+		 "{\"items\":[{\"id\":1,\"likes\":5},{\"id\":\"2\",\"name\":\"x\"}],\"next\":\"c1\"}", NULL},
+		{"items", "api", 200, "{\"items\":[{\"id\":3}]}", NULL},
+		{NULL, NULL, 0, NULL, NULL},
 	};
 
 	(void)state;
@@ -374,9 +58,10 @@ static void runs_rounds_until_none_is_added(void **state)
 }
 
 /* Only the last line: how it ended. */
-static void expect_end(const char *flow, const char *params, const struct fake_answer *answers, const char *wanted)
+static void expect_end(const char *flow, const char *params, const struct fake_answer *answers,
+		       const char *wanted)
 {
-	const struct fake fake = { .plugin = &test_plugin, .answers = answers };
+	const struct fake fake = {.plugin = &flow_plugin, .answers = answers};
 	char *lines = fake_run(&fake, flow, params), *end = lines + strlen(lines) - 1;
 
 	*end = '\0';
@@ -387,54 +72,69 @@ static void expect_end(const char *flow, const char *params, const struct fake_a
 }
 
 #define WALK(more) "{\"of\":[\"x\"],\"most\":null" more "}"
-#define END_OF_ANSWERS { NULL, NULL, 0, NULL, NULL }
+#define END_OF_ANSWERS                                                                                       \
+	{                                                                                                    \
+		NULL, NULL, 0, NULL, NULL                                                                    \
+	}
 
 static void repeats_a_call_that_says_retry_and_then_gives_the_task_back(void **state)
 {
 	static const struct fake_answer mended[] = {
-		{ "items", "api", 500, "", NULL }, { "items", "api", 0, "", NULL }, { "items", "api", 200, "{}", NULL },
+		{"items", "api", 500, "", NULL},
+		{"items", "api", 0, "", NULL},
+		{"items", "api", 200, "{}", NULL},
 		END_OF_ANSWERS,
 	};
 	static const struct fake_answer broken[] = {
-		{ "items", "api", 500, "", NULL }, { "items", "api", 502, "", NULL }, { "items", "api", 503, "", NULL },
+		{"items", "api", 500, "", NULL},
+		{"items", "api", 502, "", NULL},
+		{"items", "api", 503, "", NULL},
 		END_OF_ANSWERS,
 	};
 
 	(void)state;
 	expect_end("walk", WALK(""), mended,
-		   "{\"result\":{\"pages\":1,\"said\":[],\"errors\":[],\"left behind\":0,\"random\":6030737652051464351}}");
-	expect_end("walk", WALK(""), broken, "{\"failure\":\"retry\",\"text\":\"(503, 'Something went wrong')\"}");
+		   "{\"result\":{\"pages\":1,\"said\":[],\"errors\":[],\"left "
+		   "behind\":0,\"random\":6030737652051464351}}");
+	expect_end("walk", WALK(""), broken,
+		   "{\"failure\":\"retry\",\"text\":\"(503, 'Something went wrong')\"}");
 }
 
 static void tells_retrieve_of_a_reported_error_without_repeating_the_call(void **state)
 {
 	static const struct fake_answer answers[] = {
-		{ "items", "api", 500, "", NULL }, { "items", "api", 404, "{}", NULL },
-		{ "items", "api", 200, "{\"items\":[{\"id\":1}],\"refuse\":\"fail\",\"say\":\"never\"}", NULL },
+		{"items", "api", 500, "", NULL},
+		{"items", "api", 404, "{}", NULL},
+		{"items", "api", 200, "{\"items\":[{\"id\":1}],\"refuse\":\"fail\",\"say\":\"never\"}", NULL},
 		END_OF_ANSWERS,
 	};
 
 	(void)state;
 	expect_end("walk", "{\"of\":[\"x\",\"y\",\"z\"],\"most\":null,\"report\":true}", answers,
 		   "{\"result\":{\"pages\":0,\"said\":[],\"errors\":[\"(500, 'Something went wrong')\","
-		   "\"(404, 'Something went wrong')\",\"(200, 'no')\"],\"left behind\":0,\"random\":6030737652051464351}}");
+		   "\"(404, 'Something went wrong')\",\"(200, 'no')\"],\"left "
+		   "behind\":0,\"random\":6030737652051464351}}");
 }
 
 static void maps_statuses_to_results(void **state)
 {
-	static const struct { int status; const char *body, *end; } cases[] = {
-		{ 400, "{}", "{\"failure\":\"fail\",\"text\":\"(400, 'Something went wrong')\"}" },
-		{ 404, "{}", "{\"failure\":\"gone\",\"text\":\"(404, 'Something went wrong')\"}" },
-		{ 410, "", "{\"failure\":\"gone\",\"text\":\"(410, 'Something went wrong')\"}" },
-		{ 422, "{\"gone\":\"1\"}", "{\"failure\":\"gone\",\"text\":\"(404, \\\"It's gone\\\")\"}" },
-		{ 200, "{\"refuse\":\"gone\"}", "{\"failure\":\"gone\",\"text\":\"(200, 'no')\"}" },
-		{ 304, "{\"refuse\":\"fail\"}", "{\"failure\":\"fail\",\"text\":\"(304, 'no')\"}" },
+	static const struct {
+		int status;
+		const char *body, *end;
+	} cases[] = {
+		{400, "{}", "{\"failure\":\"fail\",\"text\":\"(400, 'Something went wrong')\"}"},
+		{404, "{}", "{\"failure\":\"gone\",\"text\":\"(404, 'Something went wrong')\"}"},
+		{410, "", "{\"failure\":\"gone\",\"text\":\"(410, 'Something went wrong')\"}"},
+		{422, "{\"gone\":\"1\"}", "{\"failure\":\"gone\",\"text\":\"(404, \\\"It's gone\\\")\"}"},
+		{200, "{\"refuse\":\"gone\"}", "{\"failure\":\"gone\",\"text\":\"(200, 'no')\"}"},
+		{304, "{\"refuse\":\"fail\"}", "{\"failure\":\"fail\",\"text\":\"(304, 'no')\"}"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		const struct fake_answer answers[] = {
-			{ "items", "api", cases[i].status, cases[i].body, NULL }, END_OF_ANSWERS,
+			{"items", "api", cases[i].status, cases[i].body, NULL},
+			END_OF_ANSWERS,
 		};
 
 		expect_end("walk", WALK(""), answers, cases[i].end);
@@ -444,18 +144,18 @@ static void maps_statuses_to_results(void **state)
 static void goes_to_the_next_source_and_stays_there(void **state)
 {
 	static const struct fake_answer answers[] = {
-		{ "items", "api", 400, "{\"other\":\"not here\"}", NULL },
-		{ "items", "spare", 200, "{\"next\":\"2\"}", NULL },
-		{ "items", "spare", 200, "{}", NULL },
+		{"items", "api", 400, "{\"other\":\"not here\"}", NULL},
+		{"items", "spare", 200, "{\"next\":\"2\"}", NULL},
+		{"items", "spare", 200, "{}", NULL},
 		END_OF_ANSWERS,
 	};
 	static const struct fake_answer none[] = {
-		{ "items", "api", 400, "{\"other\":\"not here\"}", NULL },
-		{ "items", "spare", 200, "{\"refuse\":\"source\"}", NULL },
+		{"items", "api", 400, "{\"other\":\"not here\"}", NULL},
+		{"items", "spare", 200, "{\"refuse\":\"source\"}", NULL},
 		END_OF_ANSWERS,
 	};
-	static const char *const nobody[] = { NULL };
-	struct fake fake = { .plugin = &test_plugin, .answers = answers, .sources = nobody };
+	static const char *const nobody[] = {NULL};
+	struct fake fake = {.plugin = &flow_plugin, .answers = answers, .sources = nobody};
 	char *lines;
 
 	(void)state;
@@ -466,46 +166,55 @@ static void goes_to_the_next_source_and_stays_there(void **state)
 	       "\"https://spare.example/items%20list?of=x&n=2\"}\n"
 	       "{\"call\":\"items\",\"source\":\"spare\",\"method\":\"GET\",\"url\":"
 	       "\"https://spare.example/items%20list?of=x&after=2&n=2\"}\n"
-	       "{\"result\":{\"pages\":2,\"said\":[],\"errors\":[],\"left behind\":0,\"random\":2447196630207890599}}\n");
+	       "{\"result\":{\"pages\":2,\"said\":[],\"errors\":[],\"left "
+	       "behind\":0,\"random\":2447196630207890599}}\n");
 	expect_end("walk", WALK(""), none, "{\"failure\":\"fail\",\"text\":\"(200, 'no')\"}");
 	lines = fake_run(&fake, "walk", WALK(""));
-	assert_string_equal(lines, "{\"failure\":\"fail\",\"text\":\"No source is available at the moment\"}\n");
+	assert_string_equal(lines,
+			    "{\"failure\":\"fail\",\"text\":\"No source is available at the moment\"}\n");
 	mem_free(&lines);
 	fake.answers = NULL;
 	lines = fake_run(&fake, "try", "{\"what\":\"orders\"}");
-	assert_string_equal(lines, "{\"failure\":\"fail\",\"text\":\"No cred is available at the moment\"}\n");
+	assert_string_equal(lines,
+			    "{\"failure\":\"fail\",\"text\":\"No cred is available at the moment\"}\n");
 	mem_free(&lines);
 }
 
 static void asks_for_another_credential_on_limit_and_auth(void **state)
 {
 	static const struct fake_answer answers[] = {
-		{ "items", "api", 429, "", NULL }, { "items", "spare", 403, "", NULL }, END_OF_ANSWERS,
+		{"items", "api", 429, "", NULL},
+		{"items", "spare", 403, "", NULL},
+		END_OF_ANSWERS,
 	};
 	static const struct fake_answer parked[] = {
-		{ "items", "api", 403, "", NULL }, { "items", "spare", 429, "", NULL }, END_OF_ANSWERS,
+		{"items", "api", 403, "", NULL},
+		{"items", "spare", 429, "", NULL},
+		END_OF_ANSWERS,
 	};
 
 	(void)state;
-	expect_end("walk", WALK(""), answers, "{\"failure\":\"fail\",\"text\":\"(403, 'Forbidden exception')\"}");
-	expect_end("walk", WALK(""), parked, "{\"failure\":\"retry\",\"text\":\"(429, 'Something went wrong')\"}");
+	expect_end("walk", WALK(""), answers,
+		   "{\"failure\":\"fail\",\"text\":\"(403, 'Forbidden exception')\"}");
+	expect_end("walk", WALK(""), parked,
+		   "{\"failure\":\"retry\",\"text\":\"(429, 'Something went wrong')\"}");
 }
 
 static void joins_records_of_several_calls(void **state)
 {
 	static const struct fake_answer answers[] = {
-		{ "part", NULL, 200, "{\"id\":7,\"values\":{\"likes\":1,\"ratio\":null,\"x\":\"y\"}}", NULL },
-		{ "part", NULL, 200, "{\"id\":7,\"values\":{\"likes\":null,\"ratio\":0.5}}", NULL },
-		{ "part", NULL, 200, "{\"id\":7,\"values\":{\"likes\":3}}", NULL },
+		{"part", NULL, 200, "{\"id\":7,\"values\":{\"likes\":1,\"ratio\":null,\"x\":\"y\"}}", NULL},
+		{"part", NULL, 200, "{\"id\":7,\"values\":{\"likes\":null,\"ratio\":0.5}}", NULL},
+		{"part", NULL, 200, "{\"id\":7,\"values\":{\"likes\":3}}", NULL},
 		END_OF_ANSWERS,
 	};
 	/* The same when every point where a slice may end is one: none lies inside the join. */
-	struct fake fake = { .plugin = &test_plugin, .answers = answers };
+	struct fake fake = {.plugin = &flow_plugin, .answers = answers};
 	char *lines = fake_run(&fake, "try", "{\"what\":\"join\"}"), *sliced;
 
 	(void)state;
-	assert_non_null(strstr(lines,
-		"{\"record\":{\"type\":\"item\",\"key\":\"7\",\"source\":\"api\",\"metrics\":{\"likes\":3,\"ratio\":0.5,\"x\":\"y\"},"));
+	assert_non_null(strstr(lines, "{\"record\":{\"type\":\"item\",\"key\":\"7\",\"source\":\"api\","
+				      "\"metrics\":{\"likes\":3,\"ratio\":0.5,\"x\":\"y\"},"));
 	mem_free(&lines);
 	expect_end("try", "{\"what\":\"join\"}", answers, "{\"result\":null}");
 	fake.slices = true;
@@ -518,23 +227,27 @@ static void joins_records_of_several_calls(void **state)
 static void leaves_nothing_of_a_response_whose_emit_fails(void **state)
 {
 	static const struct fake_answer answers[] = {
-		{ "items", "api", 200, "{\"items\":[{\"id\":1}],\"next\":\"2\"}", NULL },
-		{ "items", "api", 200, "{\"items\":[{\"id\":2},{\"id\":3,\"likes\":666}]}", NULL },
+		{"items", "api", 200, "{\"items\":[{\"id\":1}],\"next\":\"2\"}", NULL},
+		{"items", "api", 200, "{\"items\":[{\"id\":2},{\"id\":3,\"likes\":666}]}", NULL},
 		END_OF_ANSWERS,
 	};
-	const struct fake fake = { .plugin = &test_plugin, .answers = answers };
+	const struct fake fake = {.plugin = &flow_plugin, .answers = answers};
 	char *lines = fake_run(&fake, "walk", WALK(""));
 
 	(void)state;
-	assert_non_null(strstr(lines, "{\"event\":\"plain_log\",\"data\":{\"item_id\":\"1\",\"metrics\":{\"likes\":null}}}\n"
-				      "{\"failure\":\"fail\",\"text\":\"(200, 'cursed')\"}\n"));
+	assert_non_null(strstr(
+		lines, "{\"event\":\"plain_log\",\"data\":{\"item_id\":\"1\",\"metrics\":{\"likes\":null}}}\n"
+		       "{\"failure\":\"fail\",\"text\":\"(200, 'cursed')\"}\n"));
 	mem_free(&lines);
 }
 
 static void writes_events_and_rows_exactly(void **state)
 {
 	static const struct fake_answer answers[] = {
-		{ "part", NULL, 200, "{\"id\":\"k\\\"1\",\"values\":{\"likes\":9007199254740993,\"ratio\":1.5,\"big\":18446744073709551615}}", NULL },
+		{"part", NULL, 200,
+		 "{\"id\":\"k\\\"1\",\"values\":{\"likes\":9007199254740993,\"ratio\":1.5,\"big\":"
+		 "18446744073709551615}}",
+		 NULL},
 		END_OF_ANSWERS,
 	};
 	char id[UUID_TEXT_SIZE], wanted[2048];
@@ -544,30 +257,39 @@ static void writes_events_and_rows_exactly(void **state)
 	snprintf(wanted, sizeof(wanted),
 		 "{\"call\":\"part\",\"source\":\"api\",\"method\":\"GET\",\"url\":"
 		 "\"https://api.example/v1/items%%20list?of=part&n=2&key=***\"}\n"
-		 "{\"record\":{\"type\":\"item\",\"key\":\"k\\\"1\",\"source\":\"api\",\"attributes\":{\"at\":86461},"
+		 "{\"record\":{\"type\":\"item\",\"key\":\"k\\\"1\",\"source\":\"api\",\"attributes\":{"
+		 "\"at\":86461},"
 		 "\"metrics\":{\"likes\":9007199254740993,\"ratio\":1.5,\"big\":18446744073709551615},"
 		 "\"dimensions\":{\"public\":true,\"tags\":[\"a\",\"b\"],\"raw\":{\"d\":[1.5,null]}}}}\n"
 		 "{\"upsert\":\"item\",\"key\":\"k\\\"1\",\"values\":{\"likes\":\"9007199254740993\","
 		 "\"ratio\":\"1.5\",\"title\":null,\"public\":\"true\",\"tags\":\"[\\\"a\\\",\\\"b\\\"]\","
-		 "\"raw\":\"{\\\"d\\\":[1.5,null]}\",\"metrics\":\"{\\\"likes\\\":9007199254740993,\\\"ratio\\\":1.5,"
+		 "\"raw\":\"{\\\"d\\\":[1.5,null]}\",\"metrics\":\"{\\\"likes\\\":9007199254740993,"
+		 "\\\"ratio\\\":1.5,"
 		 "\\\"big\\\":18446744073709551615}\",\"at\":\"1970-01-02 00:01:01\"}}\n"
-		 "{\"event\":\"item_log\",\"data\":{\"event_id\":\"%s\",\"source\":\"api\",\"platform\":\"TEST\","
-		 "\"kind\":\"item\",\"item_id\":\"k\\\"1\",\"title\":null,\"publish_time\":\"1970-01-02 00:01:01\","
-		 "\"event_timestamp\":\"2023-11-14 22:13:20\",\"metrics\":{\"likes\":9007199254740993,\"ratio\":1.5,"
+		 "{\"event\":\"item_log\",\"data\":{\"event_id\":\"%s\",\"source\":\"api\",\"platform\":"
+		 "\"TEST\","
+		 "\"kind\":\"item\",\"item_id\":\"k\\\"1\",\"title\":null,\"publish_time\":\"1970-01-02 "
+		 "00:01:01\","
+		 "\"event_timestamp\":\"2023-11-14 "
+		 "22:13:20\",\"metrics\":{\"likes\":9007199254740993,\"ratio\":1.5,"
 		 "\"big\":18446744073709551615}}}\n"
-		 "{\"result\":null}\n", id);
-	expect("try", "{\"extra\":\"{\\\"public\\\":true,\\\"tags\\\":[\\\"a\\\",\\\"b\\\"],\\\"raw\\\":{\\\"d\\\":[1.5,null]},"
-		      "\\\"at\\\":\\\"1970-01-02T02:01:01+02:00\\\"}\"}", answers, wanted);
+		 "{\"result\":null}\n",
+		 id);
+	expect("try",
+	       "{\"extra\":\"{\\\"public\\\":true,\\\"tags\\\":[\\\"a\\\",\\\"b\\\"],\\\"raw\\\":{\\\"d\\\":["
+	       "1.5,null]},"
+	       "\\\"at\\\":\\\"1970-01-02T02:01:01+02:00\\\"}\"}",
+	       answers, wanted);
 }
 
 static void makes_stubs_looks_up_rows_and_speaks_of_pages(void **state)
 {
 	static const struct fake_answer answers[] = {
-		{ "row", NULL, 200, "[{\"title\":\"t\"}]", NULL },
-		{ "part", NULL, 200, "{\"id\":1,\"values\":{\"likes\":[2]}}", NULL },
+		{"row", NULL, 200, "[{\"title\":\"t\"}]", NULL},
+		{"part", NULL, 200, "{\"id\":1,\"values\":{\"likes\":[2]}}", NULL},
 		END_OF_ANSWERS,
 	};
-	const struct fake fake = { .plugin = &test_plugin, .answers = answers };
+	const struct fake fake = {.plugin = &flow_plugin, .answers = answers};
 	char *lines;
 
 	(void)state;
@@ -575,7 +297,8 @@ static void makes_stubs_looks_up_rows_and_speaks_of_pages(void **state)
 	assert_non_null(strstr(lines, "{\"record\":{\"type\":\"item\",\"key\":\"s1\",\"source\":\"\","));
 	assert_null(strstr(lines, "\"key\":\"\""));
 	mem_free(&lines);
-	expect("try", "{\"what\":\"row\"}", answers, "{\"lookup\":\"row\",\"key\":\"1\"}\n{\"result\":null}\n");
+	expect("try", "{\"what\":\"row\"}", answers,
+	       "{\"lookup\":\"row\",\"key\":\"1\"}\n{\"result\":null}\n");
 	lines = fake_run(&fake, "try", "{\"what\":\"page\"}");
 	assert_non_null(strstr(lines, "{\"event\":\"free_log\",\"data\":{\"of\":\"page\",\"likes\":[2]}}\n"));
 	mem_free(&lines);
@@ -583,11 +306,13 @@ static void makes_stubs_looks_up_rows_and_speaks_of_pages(void **state)
 
 static void fails_the_task_on_misuse_and_broken_limits(void **state)
 {
-	static const struct { const char *what, *text; } cases[] = {
-		{ "facts", "The task's facts take more than 1048576 bytes" },
-		{ "json", "result got JSON that is not finished" },
-		{ "unlisted", "Flow try calls an operation that it does not list" },
-		{ "blob", "this version carries out no blob calls" },
+	static const struct {
+		const char *what, *text;
+	} cases[] = {
+		{"facts", "The task's facts take more than 1048576 bytes"},
+		{"json", "result got JSON that is not finished"},
+		{"unlisted", "Flow try calls an operation that it does not list"},
+		{"blob", "this version carries out no blob calls"},
 	};
 	char params[64], wanted[128];
 
@@ -601,24 +326,26 @@ static void fails_the_task_on_misuse_and_broken_limits(void **state)
 
 static void keeps_links_within_the_origin(void **state)
 {
-	static const struct { const char *shop, *link, *text; } cases[] = {
-		{ "s.example", "https://s.example/next?page=2", NULL },
-		{ "s.example", "https://S.example:443/next", NULL },
-		{ "s.example", "http://s.example/next", "link leaves the origin" },
-		{ "s.example", "https://s.example:8443/next", "link leaves the origin" },
-		{ "s.example", "https://s.example.evil/next", "link leaves the origin" },
-		{ "s.example", "https://s.example@evil/next", "link is no URL" },
-		{ "s.example", "/next", "link is no URL" },
-		{ "evil/?", "https://evil/next", "The handle is no host name" },
-		{ "", "https://evil/next", "The call is not bound to a handle" },
+	static const struct {
+		const char *shop, *link, *text;
+	} cases[] = {
+		{"s.example", "https://s.example/next?page=2", NULL},
+		{"s.example", "https://S.example:443/next", NULL},
+		{"s.example", "http://s.example/next", "link leaves the origin"},
+		{"s.example", "https://s.example:8443/next", "link leaves the origin"},
+		{"s.example", "https://s.example.evil/next", "link leaves the origin"},
+		{"s.example", "https://s.example@evil/next", "link is no URL"},
+		{"s.example", "/next", "link is no URL"},
+		{"evil/?", "https://evil/next", "The handle is no host name"},
+		{"", "https://evil/next", "The call is not bound to a handle"},
 	};
-	static const struct fake_answer answers[] = { { "orders", NULL, 200, "{}", NULL }, END_OF_ANSWERS };
+	static const struct fake_answer answers[] = {{"orders", NULL, 200, "{}", NULL}, END_OF_ANSWERS};
 	char params[256], wanted[128];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		snprintf(params, sizeof(params), "{\"what\":\"orders\",\"shop\":\"%s\",\"link\":\"%s\"}", cases[i].shop,
-			 cases[i].link);
+		snprintf(params, sizeof(params), "{\"what\":\"orders\",\"shop\":\"%s\",\"link\":\"%s\"}",
+			 cases[i].shop, cases[i].link);
 		snprintf(wanted, sizeof(wanted), "{\"failure\":\"fail\",\"text\":\"%s\"}", cases[i].text);
 		expect_end("try", params, answers, cases[i].text ? wanted : "{\"result\":null}");
 	}
@@ -629,30 +356,32 @@ static void keeps_links_within_the_origin(void **state)
 /* The fake host with slices ends a task after each response and resumes another from what it saved. */
 static void gives_the_same_wherever_it_is_resumed(void **state)
 {
-	struct fake_answer answers[12] = { { NULL, NULL, 0, NULL, NULL } };
+	struct fake_answer answers[12] = {{NULL, NULL, 0, NULL, NULL}};
 	char bodies[10][160], *whole, *sliced, *line, *save = NULL, *at;
-	struct fake fake = { .plugin = &test_plugin, .answers = answers };
+	struct fake fake = {.plugin = &flow_plugin, .answers = answers};
 	size_t compared = 0;
 
 	(void)state;
 	for (int i = 0; i < 10; i++) {
-		snprintf(bodies[i], sizeof(bodies[i]), "{\"items\":[{\"id\":%d,\"likes\":%d},{\"id\":\"z%d\"}],\"say\":\"b%d\"%s}",
-			 i, i * 3, i, i, i < 8 ? ",\"next\":\"more\"" : "");
-		answers[i] = (struct fake_answer){ "items", "spare", 200, bodies[i], NULL };
+		snprintf(bodies[i], sizeof(bodies[i]),
+			 "{\"items\":[{\"id\":%d,\"likes\":%d},{\"id\":\"z%d\"}],\"say\":\"b%d\"%s}", i,
+			 i * 3, i, i, i < 8 ? ",\"next\":\"more\"" : "");
+		answers[i] = (struct fake_answer){"items", "spare", 200, bodies[i], NULL};
 	}
-	answers[10] = (struct fake_answer){ "items", "api", 400, "{\"other\":\"not here\"}", NULL };
-	answers[11] = (struct fake_answer){ NULL, NULL, 0, NULL, NULL };
-	fake.sources = (const char *const[]){ "spare", NULL };
+	answers[10] = (struct fake_answer){"items", "api", 400, "{\"other\":\"not here\"}", NULL};
+	answers[11] = (struct fake_answer){NULL, NULL, 0, NULL, NULL};
+	fake.sources = (const char *const[]){"spare", NULL};
 	whole = fake_run(&fake, "walk", "{\"of\":[\"x\",\"y\"],\"most\":1}");
 	fake.slices = true;
 	sliced = fake_run(&fake, "walk", "{\"of\":[\"x\",\"y\"],\"most\":1}");
 	for (at = sliced, line = strtok_r(whole, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		if (strncmp(line, "{\"event\"", 8) && strncmp(line, "{\"result\"", 9) && strncmp(line, "{\"call\"", 7))
+		if (strncmp(line, "{\"event\"", 8) && strncmp(line, "{\"result\"", 9) &&
+		    strncmp(line, "{\"call\"", 7))
 			continue;
 		compared++;
 		assert_non_null(strstr(sliced, line));
 		if (strncmp(line, "{\"call\"", 7)) {
-			at = strstr(at, line);		/* in the same order */
+			at = strstr(at, line); /* in the same order */
 			assert_non_null(at);
 		}
 	}
@@ -669,8 +398,14 @@ static int64_t clock_now(void)
 }
 
 static struct flow_env env = {
-	.store_id = "store", .event_max = 1000, .facts_max = 1 << 20, .slice_records = 2, .slice_bytes = 1 << 20,
-	.calls_in_flight = 2, .call_retries = 2, .now_ms = clock_now,
+	.store_id = "store",
+	.event_max = 1000,
+	.facts_max = 1 << 20,
+	.slice_records = 2,
+	.slice_bytes = 1 << 20,
+	.calls_in_flight = 2,
+	.call_retries = 2,
+	.now_ms = clock_now,
 };
 
 struct hand {
@@ -679,13 +414,15 @@ struct hand {
 	struct flow_task *task;
 };
 
-static struct flow_task *open_task(struct hand *hand, const char *flow, const char *params, const char *checkpoint)
+static struct flow_task *open_task(struct hand *hand, const char *flow, const char *params,
+				   const char *checkpoint)
 {
 	struct error err;
 
 	if (!hand->set) {
 		hand->set = plugin_set_new();
-		assert_int_equal(plugin_add_static(hand->set, "test.so", &test_plugin, &hand->plugin, &err), 0);
+		assert_int_equal(plugin_add_static(hand->set, "test.so", &flow_plugin, &hand->plugin, &err),
+				 0);
 	}
 	hand->task = flow_task_new(&env, hand->plugin, plugin_find_flow(hand->set, flow, NULL), 5, 3, params,
 				   checkpoint, &err);
@@ -712,7 +449,7 @@ static struct flow_call *take(struct flow_task *task)
 
 static enum flow_step answer_call(struct flow_call *call, int status, const char *body)
 {
-	static const struct flow_pair headers[] = { { "retry-after", "7", false } };
+	static const struct flow_pair headers[] = {{"retry-after", "7", false}};
 
 	return flow_call_response(call, status, headers, 1, body, strlen(body));
 }
@@ -721,20 +458,21 @@ static enum flow_step answer_call(struct flow_call *call, int status, const char
 
 static void parses_in_the_order_of_the_calls(void **state)
 {
-	struct hand hand = { NULL, NULL, NULL };
+	struct hand hand = {NULL, NULL, NULL};
 	struct flow_task *task = open_task(&hand, "walk", THREE, NULL);
 	struct flow_call *x = take(task), *y = take(task);
 	struct flow_output output;
 	char body[] = "{\"items\":[{\"id\":\"of y\"}],\"say\":\"y\"}";
 
 	(void)state;
-	assert_null(take(task));			/* two in flight */
+	assert_null(take(task)); /* two in flight */
 	assert_int_equal(answer_call(y, 200, body), FLOW_STEP_NONE);
-	memset(body, 'x', sizeof(body) - 1);		/* what is held is a copy */
+	memset(body, 'x', sizeof(body) - 1); /* what is held is a copy */
 	assert_null(take(task));
 	flow_task_output(task, &output);
 	assert_int_equal(output.event_count, 0);
-	assert_int_equal(answer_call(x, 200, "{\"items\":[{\"id\":\"of x\"}],\"say\":\"x\"}"), FLOW_STEP_NONE);
+	assert_int_equal(answer_call(x, 200, "{\"items\":[{\"id\":\"of x\"}],\"say\":\"x\"}"),
+			 FLOW_STEP_NONE);
 	flow_task_output(task, &output);
 	assert_int_equal(output.event_count, 2);
 	assert_string_equal(output.events[0].json, "{\"item_id\":\"of x\",\"metrics\":{\"likes\":null}}");
@@ -749,7 +487,7 @@ static void parses_in_the_order_of_the_calls(void **state)
 
 static void gives_back_a_held_call_whose_turn_asks_for_more(void **state)
 {
-	struct hand hand = { NULL, NULL, NULL };
+	struct hand hand = {NULL, NULL, NULL};
 	struct flow_task *task = open_task(&hand, "walk", THREE, NULL);
 	struct flow_call *x = take(task), *y = take(task);
 	int64_t delay;
@@ -771,7 +509,7 @@ static void gives_back_a_held_call_whose_turn_asks_for_more(void **state)
 
 static void holds_answers_while_a_commit_is_under_way(void **state)
 {
-	struct hand hand = { NULL, NULL, NULL };
+	struct hand hand = {NULL, NULL, NULL};
 	struct flow_task *task = open_task(&hand, "walk", THREE, NULL);
 	struct flow_call *x = take(task), *y = take(task);
 	struct flow_output output;
@@ -822,18 +560,22 @@ static const char *header(const struct flow_request *request, const char *name)
 
 static void places_credentials_and_hides_them(void **state)
 {
-	static const struct flow_pair members[] = { { "key", "s3 cret", true }, { "user", "joe", false } };
-	static const struct flow_credential credential = { members, 2 }, empty = { members, 0 };
-	struct hand hand = { NULL, NULL, NULL };
-	struct flow_task *task = open_task(&hand, "walk", "{\"of\":[\"x\"],\"most\":1,\"token\":\"t0k\"}", NULL);
+	static const struct flow_pair members[] = {{"key", "s3 cret", true}, {"user", "joe", false}};
+	static const struct flow_credential credential = {members, 2}, empty = {members, 0};
+	struct hand hand = {NULL, NULL, NULL};
+	struct flow_task *task =
+		open_task(&hand, "walk", "{\"of\":[\"x\"],\"most\":1,\"token\":\"t0k\"}", NULL);
 	struct flow_call *call = take(task);
 	struct flow_request request;
 	enum flow_step step;
 
 	(void)state;
-	assert_int_equal(flow_call_request(call, "http://127.0.0.1:80/base/", &credential, &request, &step), 0);
-	assert_string_equal(request.url, "http://127.0.0.1:80/base/items%20list?of=x&token=t0k&n=2&key=s3%20cret");
-	assert_string_equal(request.shown_url, "http://127.0.0.1:80/base/items%20list?of=x&token=***&n=2&key=***");
+	assert_int_equal(flow_call_request(call, "http://127.0.0.1:80/base/", &credential, &request, &step),
+			 0);
+	assert_string_equal(request.url,
+			    "http://127.0.0.1:80/base/items%20list?of=x&token=t0k&n=2&key=s3%20cret");
+	assert_string_equal(request.shown_url,
+			    "http://127.0.0.1:80/base/items%20list?of=x&token=***&n=2&key=***");
 	assert_int_equal(flow_call_request(call, NULL, &empty, &request, &step), -1);
 	assert_int_equal(step, FLOW_STEP_AUTH);
 	assert_int_equal(flow_call_request(call, NULL, NULL, &request, &step), -1);
@@ -852,7 +594,7 @@ static void places_credentials_and_hides_them(void **state)
 	assert_string_equal(request.body, "a%20b=c%26d&password=s3%20cret");
 	assert_string_equal(header(&request, "Content-Type"), "application/x-www-form-urlencoded");
 	assert_string_equal(header(&request, "X-Token"), "secret");
-	assert_null(header(&request, "X-User"));	/* not a public field */
+	assert_null(header(&request, "X-User")); /* not a public field */
 	flow_task_free(&hand.task);
 	task = open_task(&hand, "try", "{\"what\":\"orders\",\"shop\":\"s\",\"json\":\"\\\"\"}", NULL);
 	assert_int_equal(flow_call_request(take(task), NULL, &credential, &request, &step), 0);
@@ -863,7 +605,7 @@ static void places_credentials_and_hides_them(void **state)
 
 static void refuses_an_event_over_the_limit(void **state)
 {
-	struct hand hand = { NULL, NULL, NULL };
+	struct hand hand = {NULL, NULL, NULL};
 	struct flow_task *task = open_task(&hand, "try", "{}", NULL);
 	char body[2000];
 	const char *text;
@@ -882,21 +624,23 @@ static void refuses_an_event_over_the_limit(void **state)
 
 static void refuses_checkpoints_that_cannot_be_resumed(void **state)
 {
-	static const struct { const char *checkpoint, *text; } cases[] = {
-		{ "{\"version\":2}", "checkpoint: not of a version that can be read" },
-		{ "{\"version\":1,\"calls\":[{\"operation\":\"old\"}]}",
-		  "checkpoint: the flow no longer calls operation \"old\"" },
-		{ "{\"version\":1,\"calls\":[{\"operation\":\"items\",\"source\":\"old\"}]}",
-		  "checkpoint: operation items is no longer answered by source \"old\"" },
+	static const struct {
+		const char *checkpoint, *text;
+	} cases[] = {
+		{"{\"version\":2}", "checkpoint: not of a version that can be read"},
+		{"{\"version\":1,\"calls\":[{\"operation\":\"old\"}]}",
+		 "checkpoint: the flow no longer calls operation \"old\""},
+		{"{\"version\":1,\"calls\":[{\"operation\":\"items\",\"source\":\"old\"}]}",
+		 "checkpoint: operation items is no longer answered by source \"old\""},
 	};
-	struct hand hand = { NULL, NULL, NULL };
+	struct hand hand = {NULL, NULL, NULL};
 	struct error err;
 
 	(void)state;
 	open_task(&hand, "walk", THREE, NULL);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		assert_null(flow_task_new(&env, hand.plugin, plugin_find_flow(hand.set, "walk", NULL), 1, 0, THREE,
-					  cases[i].checkpoint, &err));
+		assert_null(flow_task_new(&env, hand.plugin, plugin_find_flow(hand.set, "walk", NULL), 1, 0,
+					  THREE, cases[i].checkpoint, &err));
 		assert_string_equal(err.text, cases[i].text);
 	}
 	close_task(&hand);
@@ -904,22 +648,26 @@ static void refuses_checkpoints_that_cannot_be_resumed(void **state)
 
 static void checks_parameters(void **state)
 {
-	static const struct { const char *params, *text; } cases[] = {
-		{ "[]", "flow \"walk\": params must be an object" },
-		{ "{\"of\":[\"x\"],\"most\":null,\"tokn\":\"abc\"}",
-		  "flow \"walk\": unknown parameter \"tokn\" (did you mean \"token\"?)" },
-		{ "{\"of\":[\"x\"],\"most\":1,\"zzzzzz\":1}", "flow \"walk\": unknown parameter \"zzzzzz\"" },
-		{ "{}", "flow \"walk\": \"of\" is missing; \"most\" is missing" },
-		{ "{\"of\":null,\"most\":2}", "flow \"walk\": \"of\" is missing" },
-		{ "{\"of\":\"x\",\"most\":2}", "flow \"walk\": \"of\" must be a list of texts" },
-		{ "{\"of\":[[]],\"most\":2}", "flow \"walk\": \"of\" must be a list of texts" },
-		{ "{\"of\":[],\"most\":2}", "flow \"walk\": \"of\" must be at least 1 entries long" },
-		{ "{\"of\":[1,2,3,4],\"most\":2}", "flow \"walk\": \"of\" must be at most 3 entries long" },
-		{ "{\"of\":[1],\"most\":\"many\"}", "flow \"walk\": \"most\" must be a whole number" },
-		{ "{\"of\":[1],\"most\":0}", "flow \"walk\": \"most\" must be at least 1" },
-		{ "{\"of\":[1],\"most\":\"7\",\"report\":1}", "flow \"walk\": \"report\" must be true or false" },
-		{ "{\"of\":[1],\"most\":1,\"token\":\"t\"}", "flow \"walk\": \"token\" must be at least 2 characters long" },
-		{ "{\"of\":[1],\"most\":1,\"token\":{}}", "flow \"walk\": \"token\" must be a text" },
+	static const struct {
+		const char *params, *text;
+	} cases[] = {
+		{"[]", "flow \"walk\": params must be an object"},
+		{"{\"of\":[\"x\"],\"most\":null,\"tokn\":\"abc\"}",
+		 "flow \"walk\": unknown parameter \"tokn\" (did you mean \"token\"?)"},
+		{"{\"of\":[\"x\"],\"most\":1,\"zzzzzz\":1}", "flow \"walk\": unknown parameter \"zzzzzz\""},
+		{"{}", "flow \"walk\": \"of\" is missing; \"most\" is missing"},
+		{"{\"of\":null,\"most\":2}", "flow \"walk\": \"of\" is missing"},
+		{"{\"of\":\"x\",\"most\":2}", "flow \"walk\": \"of\" must be a list of texts"},
+		{"{\"of\":[[]],\"most\":2}", "flow \"walk\": \"of\" must be a list of texts"},
+		{"{\"of\":[],\"most\":2}", "flow \"walk\": \"of\" must be at least 1 entries long"},
+		{"{\"of\":[1,2,3,4],\"most\":2}", "flow \"walk\": \"of\" must be at most 3 entries long"},
+		{"{\"of\":[1],\"most\":\"many\"}", "flow \"walk\": \"most\" must be a whole number"},
+		{"{\"of\":[1],\"most\":0}", "flow \"walk\": \"most\" must be at least 1"},
+		{"{\"of\":[1],\"most\":\"7\",\"report\":1}",
+		 "flow \"walk\": \"report\" must be true or false"},
+		{"{\"of\":[1],\"most\":1,\"token\":\"t\"}",
+		 "flow \"walk\": \"token\" must be at least 2 characters long"},
+		{"{\"of\":[1],\"most\":1,\"token\":{}}", "flow \"walk\": \"token\" must be a text"},
 	};
 	struct json_doc *doc;
 	struct error err;
@@ -927,12 +675,12 @@ static void checks_parameters(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		doc = json_parse(cases[i].params, strlen(cases[i].params), &err);
-		assert_int_equal(flow_check_params(&walk, json_root(doc), &err), -1);
+		assert_int_equal(flow_check_params(flow_plugin.flows[0], json_root(doc), &err), -1);
 		assert_string_equal(err.text, cases[i].text);
 		json_doc_free(&doc);
 	}
 	doc = json_parse(THREE, strlen(THREE), &err);
-	assert_int_equal(flow_check_params(&walk, json_root(doc), &err), 0);
+	assert_int_equal(flow_check_params(flow_plugin.flows[0], json_root(doc), &err), 0);
 	json_doc_free(&doc);
 }
 

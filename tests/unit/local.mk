@@ -31,7 +31,7 @@ tests_unit_httpd_test_SOURCES = tests/unit/httpd_test.c
 tests_unit_httpd_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/httpd_test
 check_PROGRAMS += tests/unit/flow_test
-tests_unit_flow_test_SOURCES = tests/unit/flow_test.c
+tests_unit_flow_test_SOURCES = tests/unit/flow_plugin.c tests/unit/flow_plugin.h tests/unit/flow_test.c
 tests_unit_flow_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/flow_test
 
