@@ -43,12 +43,20 @@ static const struct sl_field video_fields[] = {
 	SL_END_OF_FIELDS
 };
 
-/* --- requests: the same for both sources --- */
+/* --- requests: the same for both sources, but for where they are --- */
 
-static void list_request(const struct sl_host *h, const struct sl_call *c, struct sl_request *r,
-			 const char *path)
+static void get(const struct sl_host *h, struct sl_task *t, const struct sl_call *c, struct sl_request *r,
+		const char *list)
 {
-	h->get(r, path);
+	const bool bare = strcmp(h->source(c), yt_v31.name) == 0;
+
+	h->get(r, h->format(t, bare ? "/%s" : "/youtube/v3/%s", list));
+}
+
+static void list_request(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
+			 struct sl_request *r, const char *list)
+{
+	get(h, t, c, r, list);
 	h->query(r, "part", "snippet,statistics,contentDetails");
 	h->query(r, "id", h->arg(c, "ids"));
 	h->query_int(r, "maxResults", 50);
@@ -57,24 +65,21 @@ static void list_request(const struct sl_host *h, const struct sl_call *c, struc
 static enum sl_result channels_build(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
 				     struct sl_request *r)
 {
-	(void)t;
-	list_request(h, c, r, "/channels");
+	list_request(h, t, c, r, "channels");
 	return SL_OK;
 }
 
 static enum sl_result videos_build(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
 				   struct sl_request *r)
 {
-	(void)t;
-	list_request(h, c, r, "/videos");
+	list_request(h, t, c, r, "videos");
 	return SL_OK;
 }
 
 static enum sl_result playlist_items_build(const struct sl_host *h, struct sl_task *t,
 					   const struct sl_call *c, struct sl_request *r)
 {
-	(void)t;
-	h->get(r, "/playlistItems");
+	get(h, t, c, r, "playlistItems");
 	h->query(r, "part", "snippet,contentDetails,status,id");
 	h->query(r, "playlistId", h->arg(c, "playlist_id"));
 	h->query_int(r, "maxResults", 50);
@@ -85,8 +90,7 @@ static enum sl_result playlist_items_build(const struct sl_host *h, struct sl_ta
 static enum sl_result search_build(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
 				   struct sl_request *r)
 {
-	(void)t;
-	h->get(r, "/search");
+	get(h, t, c, r, "search");
 	h->query(r, "channelId", h->arg(c, "channel_id"));
 	h->query(r, "part", "id");
 	h->query(r, "order", "date");

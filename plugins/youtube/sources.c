@@ -63,7 +63,7 @@ static enum sl_result v3_error(const struct sl_host *h, struct sl_task *t, const
 static const char *const key_fields[] = {"key", NULL};
 
 const struct sl_source ytapitoken = SL_SOURCE_INIT(
-	.name = "ytapitoken", .base_url = "https://youtube.googleapis.com/youtube/v3",
+	.name = "ytapitoken", .base_url = "https://youtube.googleapis.com",
 	.auth = SL_AUTH_QUERY, .auth_name = "key", .auth_field = "key", .fields = key_fields,
 	.feedback = SL_FEEDBACK_RETRY_AFTER, .error = v3_error,
 	.doc = "YouTube Data API with an API key; credential: key");
