@@ -89,9 +89,15 @@ bool units_is_http_url(const char *text)
 		return false;
 	if (*p != '\0' && *p != '/')
 		return false;
-	for (; *p != '\0'; p++)
+	while (*p != '\0') {
+		if (str_starts(p, "{handle}")) {
+			p += 8;
+			continue;
+		}
 		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f || strchr("?#\"<>\\^`{|}", *p) != NULL)
 			return false;
+		p++;
+	}
 	return true;
 }
 

@@ -12,7 +12,7 @@
 void units_duration(char out[UNITS_TEXT_SIZE], int64_t ms);
 void units_size(char out[UNITS_TEXT_SIZE], int64_t bytes);
 
-/* http://HOST[:PORT][/PATH] or https://; HOST may hold {handle}. */
+/* http://HOST[:PORT][/PATH] or https://; HOST and PATH may hold {handle}. */
 bool units_is_http_url(const char *text);
 /* HOST:PORT or [IPV6]:PORT; port 0 to 65535. */
 bool units_is_address(const char *text);

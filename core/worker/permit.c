@@ -42,7 +42,7 @@ static struct permit_state *state_of(struct worker *worker, const struct sl_sour
 
 static bool flow_allows(const struct conf_flow *flow, const char *source)
 {
-	if (flow->sources == NULL)
+	if (flow->source_count == 0)
 		return true;
 	for (size_t i = 0; i < flow->source_count; i++)
 		if (str_eq(flow->sources[i], source))

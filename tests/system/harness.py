@@ -41,6 +41,11 @@ sources:
   shopify: {{base_url: "{sim}/shopify/{{handle}}", credential: {{X-Shopify-Access-Token: k}}}}
 flows:
 {flows}
+sinks:
+  profile_log_events: {{}}
+  post_log_events: {{}}
+  order_log_events: {{}}
+  scrape_request_log_events: {{}}
 """
 
 FLOWS = ["refresh_profile_by_handle", "refresh_profile_by_profile_id", "refresh_profile_basic",
