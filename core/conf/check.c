@@ -226,32 +226,56 @@ static void check_batch(struct conf_walk *walk, const struct conf_node *entry, c
 			      "the warehouse is chdb:", sink->name);
 }
 
+static void bind_sink(struct conf_walk *walk, struct conf_sink *sink, const struct conf_offer_sink *offer)
+{
+	sink->plugin = copy(walk, offer->plugin);
+	sink->queue = copy(walk, offer->queue);
+	sink->exchange = copy(walk, offer->exchange);
+	sink->key = copy(walk, offer->key);
+	sink->table = copy(walk, offer->table);
+}
+
+/* Without the section every offered sink runs as if its name stood there alone. */
+static void take_all_sinks(struct conf_walk *walk, struct conf_root *root)
+{
+	const struct conf_catalogue *catalogue = root->catalogue;
+	struct conf_sink *sinks = arena_alloc(walk->arena, catalogue->sink_count * sizeof(*sinks));
+
+	for (size_t i = 0; i < catalogue->sink_count; i++) {
+		conf_section_init(walk->arena, &conf_sink_section, &sinks[i]);
+		sinks[i].name = copy(walk, catalogue->sinks[i].name);
+		sinks[i].enabled = true;
+	}
+	root->model.sinks = sinks;
+	root->model.sink_count = catalogue->sink_count;
+}
+
 static void check_sinks(struct conf_walk *walk, const struct conf_node *file, struct conf_root *root)
 {
 	const struct conf_catalogue *catalogue = root->catalogue;
 	struct conf_model *model = &root->model;
 	const struct conf_node *entry = first_entry(file, "sinks");
 
-	for (size_t i = 0; i < model->sink_count; i++, entry = entry->next) {
+	if (conf_child(file, "sinks") == NULL)
+		take_all_sinks(walk, root);
+	for (size_t i = 0; i < model->sink_count; i++) {
 		struct conf_sink *sink = (struct conf_sink *)&model->sinks[i];
 		const struct conf_offer_sink *offer = conf_offered_sink(catalogue, sink->name);
+		const struct conf_node *place = entry != NULL ? entry : file;
 
-		check_batch(walk, entry, model, sink);
-		if (offer == NULL) {
-			complain_key(walk, entry, "no plugin offers sink \"%.64s\"%s", sink->name,
+		check_batch(walk, place, model, sink);
+		if (offer == NULL)
+			complain_key(walk, place, "no plugin offers sink \"%.64s\"%s", sink->name,
 				     conf_nearest(walk, sink->name, conf_offered_names(walk, root, sink),
 						  catalogue->sink_count));
-			continue;
-		}
-		sink->plugin = copy(walk, offer->plugin);
-		sink->queue = copy(walk, offer->queue);
-		sink->exchange = copy(walk, offer->exchange);
-		sink->key = copy(walk, offer->key);
-		sink->table = copy(walk, offer->table);
-		for (const struct conf_sink *other = model->sinks; other < sink; other++)
+		else
+			bind_sink(walk, sink, offer);
+		for (const struct conf_sink *other = model->sinks; offer != NULL && other < sink; other++)
 			if (str_eq(other->queue, sink->queue))
-				complain_key(walk, entry, "sink \"%s\": queue \"%s\" is already read by sink \"%s\"",
-					     sink->name, sink->queue, other->name);
+				complain_key(walk, place, "sink \"%s\": queue \"%s\" is already read by sink \"%s\"%s",
+					     sink->name, sink->queue, other->name,
+					     entry != NULL ? "" : " (name the sinks to run below sinks:)");
+		entry = entry != NULL ? entry->next : NULL;
 	}
 }
 
@@ -345,11 +369,8 @@ static void append_others(struct conf_walk *walk, struct conf_root *root)
 
 		if (conf_sink(model, offer->name) != NULL)
 			continue;
-		sinks[model->sink_count++] = (struct conf_sink){
-			.name = copy(walk, offer->name), .plugin = copy(walk, offer->plugin),
-			.queue = copy(walk, offer->queue), .exchange = copy(walk, offer->exchange),
-			.key = copy(walk, offer->key), .table = copy(walk, offer->table)
-		};
+		sinks[model->sink_count].name = copy(walk, offer->name);
+		bind_sink(walk, &sinks[model->sink_count++], offer);
 		model->sinks = sinks;
 	}
 }

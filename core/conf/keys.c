@@ -457,7 +457,7 @@ static void sink_init(struct conf_walk *walk, void *entry)
 	((struct conf_sink *)entry)->enabled = true;
 }
 
-static const struct conf_section sink_section = {
+const struct conf_section conf_sink_section = {
 	.noun = "sink", .size = sizeof(struct conf_sink), .keys = sink_keys, .init = sink_init
 };
 
@@ -520,7 +520,7 @@ static const struct conf_key root_keys[] = {
 	 .doc = "the flows that run"},
 	{"streams", &conf_map, LIST(conf_model, streams, stream_count), .section = &stream_section,
 	 .doc = "events that flows emit"},
-	{"sinks", &conf_map, LIST(conf_model, sinks, sink_count), .section = &sink_section,
+	{"sinks", &conf_map, LIST(conf_model, sinks, sink_count), .section = &conf_sink_section,
 	 .doc = "the sinks that run"},
 	END
 };

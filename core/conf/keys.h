@@ -20,6 +20,8 @@ struct conf_root {
 
 /* The walk's user is the struct conf_root. */
 extern const struct conf_section conf_root_section;
+/* One entry of sinks: its defaults stand for those that the file does not name. */
+extern const struct conf_section conf_sink_section;
 
 /* plugins.path alone: stores it in a struct conf_root; needs no catalogue. */
 extern const struct conf_section conf_plugin_path_section;

@@ -62,6 +62,25 @@ static void read_whole(const char *path, struct buf *out)
 	buf_adds(out, "");
 }
 
+/* A file holds a list of what probes print. */
+static void add_plugins(struct conf_catalogue *into, const char *path)
+{
+	struct json_doc *doc;
+	struct error err;
+	struct buf bytes;
+
+	buf_init(&bytes);
+	read_whole(path, &bytes);
+	doc = json_parse(bytes.data, bytes.len, &err);
+	if (doc == NULL)
+		fail_msg("%s: %s", path, err.text);
+	for (const struct json *probe = json_first(json_root(doc)); probe != NULL; probe = json_next(probe))
+		if (conf_catalogue_add(into, probe, &err) < 0)
+			fail_msg("%s: %s", path, err.text);
+	json_doc_free(&doc);
+	buf_fini(&bytes);
+}
+
 static void write_file(const char *path, const void *bytes, size_t len, mode_t mode)
 {
 	FILE *file = fopen(path, "wb");
@@ -165,14 +184,22 @@ static void show_difference(const char *name, const char *expected, const char *
 	}
 }
 
-/* Returns 1 when the case is not as expected. */
+/* Returns 1 when the case is not as expected. Its plugins.json adds to the plugins of all. */
 static int run_case(const char *name)
 {
+	struct conf_catalogue *shared = catalogue;
 	struct buf expected, got;
 	struct conf_model *model;
+	char more[PATH_MAX];
 	int bad;
 
 	assert_int_equal(chdir(folder), 0);
+	snprintf(more, sizeof(more), "%s/plugins.json", name);
+	if (access(more, F_OK) == 0) {
+		catalogue = conf_catalogue_new();
+		add_plugins(catalogue, "catalogue.json");
+		add_plugins(catalogue, more);
+	}
 	assert_int_equal(chdir(name), 0);
 	buf_init(&expected);
 	buf_init(&got);
@@ -185,6 +212,9 @@ static int run_case(const char *name)
 	if (model != NULL)
 		check_round_trip(model);
 	conf_free(&model);
+	if (catalogue != shared)
+		conf_catalogue_free(&catalogue);
+	catalogue = shared;
 	buf_fini(&expected);
 	buf_fini(&got);
 	return bad;
@@ -436,6 +466,11 @@ static void test_values(void **state)
 	assert_string_equal(source->credential[1].value, "Bearer from-the-environment ${X} $5");
 	assert_string_equal(source->base_url, "http://127.0.0.1:8080/v1");
 	assert_int_equal(source->limit_count, 2);
+	/* no section sinks: all of them, with the defaults */
+	assert_int_equal(model->sink_count, 4);
+	assert_true(model->sinks[3].enabled);
+	assert_string_equal(model->sinks[3].queue, "relationship_log_events_q");
+	assert_int_equal(model->sinks[3].prefetch, 100000);
 	assert_string_equal(source->plugins[0], "instagram");
 	operation = conf_operation(model, "instagram.followers");
 	assert_true(operation->weighted);
@@ -491,7 +526,7 @@ static void test_parts(void **state)
 	conf_part(&part, arena, model, CONF_FOR_WORKER, flows, 1);
 	conf_part_json(&part, &json);
 	assert_int_equal(part.flow_count, 1);
-	assert_int_equal(part.sink_count, 5);
+	assert_int_equal(part.sink_count, 4);
 	assert_int_equal(part.source_count, 1);
 	assert_non_null(strstr(json.data, "hushed"));
 	check_round_trip(&part);
@@ -611,9 +646,6 @@ static void test_schema(void **state)
 static int set_up(void **state)
 {
 	const char *top = getenv("top_srcdir");
-	struct json_doc *doc;
-	struct error err;
-	struct buf bytes;
 
 	(void)state;
 	if (realpath(top != NULL ? top : ".", folder) == NULL || mkdtemp(scratch) == NULL)
@@ -621,19 +653,8 @@ static int set_up(void **state)
 	strncat(folder, "/tests/conf", sizeof(folder) - strlen(folder) - 1);
 	if (chdir(folder) < 0)
 		return -1;
-	buf_init(&bytes);
-	read_whole("catalogue.json", &bytes);
-	doc = json_parse(bytes.data, bytes.len, &err);
-	buf_fini(&bytes);
-	if (doc == NULL)
-		return -1;
 	catalogue = conf_catalogue_new();
-	for (const struct json *probe = json_first(json_root(doc)); probe != NULL; probe = json_next(probe))
-		if (conf_catalogue_add(catalogue, probe, &err) < 0) {
-			fprintf(stderr, "%s\n", err.text);
-			return -1;
-		}
-	json_doc_free(&doc);
+	add_plugins(catalogue, "catalogue.json");
 	return 0;
 }
 
