@@ -225,6 +225,8 @@ const struct conf_type conf_struct = {"section", "a mapping", struct_fill, struc
 
 void conf_list_store(const struct conf_key *key, void *base, void *items, size_t count)
 {
+	if (count == 0)
+		items = NULL;
 	memcpy(conf_field(base, key->offset), &items, sizeof(items));
 	*(size_t *)conf_field(base, key->count_offset) = count;
 }

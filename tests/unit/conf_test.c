@@ -615,6 +615,8 @@ static void test_units(void **state)
 	assert_false(units_is_address("host"));
 	assert_false(units_is_address("host:70000"));
 	assert_true(units_is_http_url("https://{handle}/admin/api"));
+	assert_true(units_is_http_url("http://127.0.0.1:80/shopify/{handle}"));
+	assert_false(units_is_http_url("http://127.0.0.1/{shop}"));
 	assert_false(units_is_http_url("https://user@host/"));
 	assert_false(units_is_http_url("https://host:/"));
 	assert_true(units_is_schedule("0 */4 1-7,15 * 0-5/2"));
