@@ -21,11 +21,11 @@
 #define EVENTS 5
 
 static const struct store_column columns[] = {
-	{ "followers", STORE_BIGINT, STORE_KEEP, true },
-	{ "handle", STORE_TEXT, STORE_KEEP, true },
+	{"followers", STORE_BIGINT, STORE_KEEP, true},
+	{"handle", STORE_TEXT, STORE_KEEP, true},
 };
-static const struct store_table profile = { "bench_profile", "profile_id", true, columns, 2, NULL, 0 };
-static const struct store_options options = { .status_queues = "scrape_request_log_events" };
+static const struct store_table profile = {"bench_profile", "profile_id", true, columns, 2, NULL, 0};
+static const struct store_options options = {.status_queues = "scrape_request_log_events"};
 
 static void die(const struct error *err)
 {
@@ -35,8 +35,8 @@ static void die(const struct error *err)
 
 static struct store_sync *open_store(const char *url)
 {
-	const struct store_table *const tables[] = { &profile };
-	struct error err = { .code = ERR_NONE };
+	const struct store_table *const tables[] = {&profile};
+	struct error err = {.code = ERR_NONE};
 	struct store_sync *sync = store_sync_open(url, &options, true, &err);
 
 	if (sync == NULL || store_ensure_tables(store_sync_store(sync), tables, 1, &err) < 0)
@@ -48,17 +48,21 @@ static void submit(const char *url, size_t count)
 {
 	struct store_sync *sync = open_store(url);
 	struct store_new_task *tasks = calloc(1000, sizeof(*tasks));
-	struct error err = { .code = ERR_NONE };
+	struct error err = {.code = ERR_NONE};
 	int64_t ids[1000], start = clock_mono_ms();
 	size_t i, done;
 
 	for (i = 0; i < 1000; i++)
-		tasks[i] = (struct store_new_task){ .flow = "bench", .platform = "BENCH", .priority = 1,
-						    .params = "{\"handle\":\"somebody\"}", .max_attempts = 3 };
+		tasks[i] = (struct store_new_task){.flow = "bench",
+						   .platform = "BENCH",
+						   .priority = 1,
+						   .params = "{\"handle\":\"somebody\"}",
+						   .max_attempts = 3};
 	for (done = 0; done < count; done += 1000)
 		if (store_sync_submit(sync, tasks, count - done < 1000 ? count - done : 1000, ids, &err) < 0)
 			die(&err);
-	printf("submit: %zu tasks, %.0f/s\n", count, (double)count * 1000.0 / (double)(clock_mono_ms() - start));
+	printf("submit: %zu tasks, %.0f/s\n", count,
+	       (double)count * 1000.0 / (double)(clock_mono_ms() - start));
 	free(tasks);
 	store_sync_close(&sync);
 }
@@ -77,11 +81,11 @@ static void fill(struct buf *events, size_t len)
 
 static void work(const char *url, size_t batch)
 {
-	static const char *const flows[] = { "bench" };
+	static const char *const flows[] = {"bench"};
 	struct store_sync *sync = open_store(url);
-	struct error err = { .code = ERR_NONE };
-	struct store_claim claim = { .flows = flows, .slots = &batch, .flow_count = 1, .worker = "bench",
-				     .lease_ms = 60000 };
+	struct error err = {.code = ERR_NONE};
+	struct store_claim claim = {
+		.flows = flows, .slots = &batch, .flow_count = 1, .worker = "bench", .lease_ms = 60000};
 	struct arena *arena = arena_new();
 	struct store_stats stats;
 	struct task_row *rows;
@@ -91,7 +95,7 @@ static void work(const char *url, size_t batch)
 	buf_init(&events);
 	fill(&events, 500);
 	for (;;) {
-		struct store_outbox out = { "profile_log_events", events.data, events.len, EVENTS };
+		struct store_outbox out = {"profile_log_events", events.data, events.len, EVENTS};
 		struct store_upsert *upserts;
 		struct store_commit *group;
 
@@ -107,20 +111,25 @@ static void work(const char *url, size_t batch)
 
 			values[0] = "12345";
 			values[1] = "somebody";
-			upserts[i] = (struct store_upsert){ &profile, arena_printf(arena, "%" PRId64, rows[i].id),
-							    values };
-			group[i] = (struct store_commit){ .task_id = rows[i].id, .lease_token = rows[i].lease_token,
-							  .commit_seq = rows[i].commit_seq, .end = STORE_COMPLETE,
-							  .data = "null", .upserts = &upserts[i], .upsert_count = 1,
-							  .outbox = &out, .outbox_count = 1 };
+			upserts[i] = (struct store_upsert){
+				&profile, arena_printf(arena, "%" PRId64, rows[i].id), values};
+			group[i] = (struct store_commit){.task_id = rows[i].id,
+							 .lease_token = rows[i].lease_token,
+							 .commit_seq = rows[i].commit_seq,
+							 .end = STORE_COMPLETE,
+							 .data = "null",
+							 .upserts = &upserts[i],
+							 .upsert_count = 1,
+							 .outbox = &out,
+							 .outbox_count = 1};
 		}
 		if (store_sync_commit(sync, group, count, &err) < 0)
 			die(&err);
 		total += count;
 	}
 	store_stats(store_sync_store(sync), &stats);
-	printf("  process %d: %zu tasks, %" PRIu64 " transactions, waited %" PRIu64 " ms\n", (int)getpid(), total,
-	       stats.transactions, stats.busy_ms);
+	printf("  process %d: %zu tasks, %" PRIu64 " transactions, waited %" PRIu64 " ms\n", (int)getpid(),
+	       total, stats.transactions, stats.busy_ms);
 	fflush(stdout);
 	buf_fini(&events);
 	arena_free(&arena);

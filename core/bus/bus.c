@@ -15,7 +15,7 @@ static const struct bus_ops *const drivers[] = {
 struct bus_reader *bus_open(struct loop *loop, const char *url, struct store *store,
 			    const struct bus_options *options, struct error *err)
 {
-	struct bus_reader base = { .magic = BUS_READER_MAGIC, .loop = loop, .options = *options };
+	struct bus_reader base = {.magic = BUS_READER_MAGIC, .loop = loop, .options = *options};
 	struct bus_reader *reader;
 	size_t i, len = strcspn(url, ":");
 
@@ -45,8 +45,8 @@ void bus_ack(struct bus_reader *reader, const uint64_t *tags, size_t count)
 		reader->ops->ack(reader, tags, count);
 }
 
-void bus_reject(struct bus_reader *reader, const uint64_t *tags, size_t tag_count, const struct bus_letter *letters,
-		size_t letter_count, bus_done_fn *done, void *user)
+void bus_reject(struct bus_reader *reader, const uint64_t *tags, size_t tag_count,
+		const struct bus_letter *letters, size_t letter_count, bus_done_fn *done, void *user)
 {
 	READER_CHECK(reader);
 	assert(letter_count > 0);

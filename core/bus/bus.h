@@ -73,8 +73,8 @@ void bus_ack(struct bus_reader *reader, const uint64_t *tags, size_t count);
  * acknowledge it after the good ones are in). done: the letters are safe; with
  * an error nothing was parked or acknowledged.
  */
-void bus_reject(struct bus_reader *reader, const uint64_t *tags, size_t tag_count, const struct bus_letter *letters,
-		size_t letter_count, bus_done_fn *done, void *user);
+void bus_reject(struct bus_reader *reader, const uint64_t *tags, size_t tag_count,
+		const struct bus_letter *letters, size_t letter_count, bus_done_fn *done, void *user);
 /* No new messages until bus_resume; those under way may still come once. */
 void bus_pause(struct bus_reader *reader);
 void bus_resume(struct bus_reader *reader);

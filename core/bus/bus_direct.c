@@ -40,18 +40,18 @@ struct settle {
 struct direct {
 	struct bus_reader base;
 	struct store *store;
-	struct loop_timer *read_timer;		/* the next look when idle, or after an error */
-	struct loop_timer *delete_timer;	/* the next try of a deletion, or a settle that is due */
+	struct loop_timer *read_timer; /* the next look when idle, or after an error */
+	struct loop_timer *delete_timer; /* the next try of a deletion, or a settle that is due */
 	struct backoff read_backoff, delete_backoff;
 	int64_t idle_ms;
-	int64_t start_id;		/* rows up to it are suspect */
+	int64_t start_id; /* rows up to it are suspect */
 	bool started, paused, reading, nudged, closed;
-	unsigned int requests;		/* the store's answers that are still to come */
-	struct entry *entries;		/* sorted by id */
+	unsigned int requests; /* the store's answers that are still to come */
+	struct entry *entries; /* sorted by id */
 	size_t count, cap;
-	int64_t *deleting;		/* ids of the deletion under way, else NULL */
+	int64_t *deleting; /* ids of the deletion under way, else NULL */
 	size_t deleting_count;
-	size_t acked;			/* entries that are acked */
+	size_t acked; /* entries that are acked */
 	struct list settles;
 	int64_t log_state;
 };
@@ -68,7 +68,7 @@ static void destroy(struct direct *direct)
 {
 	struct list *pos, *following;
 
-	list_each_safe(pos, following, &direct->settles)
+	list_each_safe (pos, following, &direct->settles)
 		mem_release(list_entry(pos, struct settle, node));
 	mem_release((void *)(uintptr_t)direct->base.options.queue);
 	mem_free(&direct->entries);
@@ -127,8 +127,9 @@ static void add_entry(struct direct *direct, int64_t id, size_t bytes)
 		direct->cap = direct->cap == 0 ? 256 : direct->cap * 2;
 		direct->entries = mem_realloc(direct->entries, direct->cap * sizeof(*direct->entries));
 	}
-	memmove(&direct->entries[at + 1], &direct->entries[at], (direct->count - at) * sizeof(*direct->entries));
-	direct->entries[at] = (struct entry){ .id = id, .bytes = bytes };
+	memmove(&direct->entries[at + 1], &direct->entries[at],
+		(direct->count - at) * sizeof(*direct->entries));
+	direct->entries[at] = (struct entry){.id = id, .bytes = bytes};
 	direct->count++;
 	direct->base.stats.unacked++;
 	direct->base.stats.unacked_bytes += bytes;
@@ -156,7 +157,7 @@ static void delete_acked(struct direct *direct)
 
 static void answer_settles(struct direct *direct)
 {
-	struct error none = { .code = ERR_NONE };
+	struct error none = {.code = ERR_NONE};
 
 	while (direct->acked == 0 && !list_empty(&direct->settles)) {
 		struct settle *settle = list_entry(direct->settles.next, struct settle, node);
@@ -325,7 +326,7 @@ static void look(struct direct *direct)
 	if (!direct->started || direct->paused || direct->reading || direct->closed)
 		return;
 	if (stats->unacked >= options->unacked_messages || stats->unacked_bytes >= options->unacked_bytes)
-		return;		/* the next acknowledgement looks again */
+		return; /* the next acknowledgement looks again */
 	rows = options->unacked_messages - stats->unacked;
 	bytes = options->unacked_bytes - stats->unacked_bytes;
 	skip = mem_alloc((direct->count + 1) * sizeof(*skip));
@@ -335,8 +336,9 @@ static void look(struct direct *direct)
 	direct->reading = true;
 	direct->nudged = false;
 	direct->requests++;
-	store_outbox_read(direct->store, options->queue, skip, direct->count, rows < READ_ROWS ? rows : READ_ROWS,
-			  bytes < READ_BYTES ? bytes : READ_BYTES, on_rows, direct);
+	store_outbox_read(direct->store, options->queue, skip, direct->count,
+			  rows < READ_ROWS ? rows : READ_ROWS, bytes < READ_BYTES ? bytes : READ_BYTES,
+			  on_rows, direct);
 	mem_release(skip);
 }
 
@@ -395,7 +397,7 @@ static void direct_nudge(struct bus_reader *reader)
 
 struct rejection {
 	struct direct *direct;
-	struct arena *arena;		/* this struct and all it points to */
+	struct arena *arena; /* this struct and all it points to */
 	struct store_dead *letters;
 	size_t letter_count;
 	uint64_t *tags;
@@ -421,7 +423,8 @@ static void on_parked(void *user, const struct error *err)
 }
 
 static void direct_reject(struct bus_reader *reader, const uint64_t *tags, size_t tag_count,
-			  const struct bus_letter *letters, size_t letter_count, bus_done_fn *done, void *user)
+			  const struct bus_letter *letters, size_t letter_count, bus_done_fn *done,
+			  void *user)
 {
 	struct direct *direct = direct_of(reader);
 	struct arena *arena = arena_new();
@@ -445,7 +448,8 @@ static void direct_reject(struct bus_reader *reader, const uint64_t *tags, size_
 			.payload_len = letters[i].len,
 			.reason = arena_strdup(arena, letters[i].reason != NULL ? letters[i].reason : ""),
 			.code = arena_strdup(arena, letters[i].code != NULL ? letters[i].code : ""),
-			.dedup_id = letters[i].dedup_id != NULL ? arena_strdup(arena, letters[i].dedup_id) : NULL,
+			.dedup_id =
+				letters[i].dedup_id != NULL ? arena_strdup(arena, letters[i].dedup_id) : NULL,
 		};
 	direct->requests++;
 	store_dead_letter(direct->store, rejection->letters, letter_count, on_parked, rejection);

@@ -18,7 +18,7 @@ struct bus_reader {
 
 struct bus_ops {
 	const char *scheme;
-	/* base holds loop and options; the driver moves it into its own struct. rest: the URL after "scheme:". */
+	/* base holds loop and options; the driver moves it into its own struct. rest: after "scheme:". */
 	struct bus_reader *(*open)(const struct bus_reader *base, const char *rest, struct store *store,
 				   struct error *err);
 	/* A driver may acknowledge several tags at once, never one that was not named. */

@@ -20,7 +20,7 @@ struct store {
 	struct loop *loop;
 	struct store_options options;	/* defaults filled in; status_queues copied, owned */
 	char id[UUID_TEXT_SIZE];	/* set by open */
-	struct store_stats stats;	/* requests and pending by store.c; the driver counts the rest, on the loop thread */
+	struct store_stats stats;	/* loop thread; transactions, grouped and busy_ms are the driver's */
 };
 
 struct store_ops {
@@ -47,25 +47,29 @@ struct store_ops {
 	/* One transaction; cost independent of how many rows wait; no lock when nothing is ready. */
 	void (*claim)(struct store *store, struct store_claim *claim, store_claimed_fn *done, void *user);
 	/* The two steps of store_commit in one transaction; a data error falls back to one by one. */
-	void (*commit)(struct store *store, struct store_commit *group, size_t count, store_done_fn *done, void *user);
+	void (*commit)(struct store *store, struct store_commit *group, size_t count, store_done_fn *done,
+		       void *user);
 	void (*extend)(struct store *store, struct store_lease *leases, size_t count, int64_t lease_ms,
 		       store_done_fn *done, void *user);
 	/* Skips rows that others hold; bounded work per call. */
 	void (*rescue)(struct store *store, store_count_fn *done, void *user);
 	void (*ready)(struct store *store, store_depth_fn *done, void *user);
-	void (*lookup)(struct store *store, const struct store_table *table, const char *column, const char *value,
-		       size_t limit, store_json_fn *done, void *user);
+	void (*lookup)(struct store *store, const struct store_table *table, const char *column,
+		       const char *value, size_t limit, store_json_fn *done, void *user);
 	void (*outbox_read)(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,
 			    size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user);
 	void (*outbox_last)(struct store *store, store_count_fn *done, void *user);
-	void (*outbox_delete)(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user);
+	void (*outbox_delete)(struct store *store, const int64_t *ids, size_t count, store_done_fn *done,
+			      void *user);
 	void (*dead_letter)(struct store *store, const struct store_dead *letters, size_t count,
 			    store_done_fn *done, void *user);
 	void (*outbox_bytes)(struct store *store, store_count_fn *done, void *user);
-	void (*task_list)(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user);
+	void (*task_list)(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
+			  void *user);
 	void (*task_get)(struct store *store, int64_t id, store_json_fn *done, void *user);
 	void (*depths)(struct store *store, store_depth_fn *done, void *user);
-	void (*dead_list)(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user);
+	void (*dead_list)(struct store *store, const char *queue, size_t limit, store_json_fn *done,
+			  void *user);
 	void (*outbox_totals)(struct store *store, store_json_fn *done, void *user);
 };
 

@@ -45,7 +45,8 @@ static struct group_row *open_row(struct group_outbox *outbox, const char *queue
 		row = &outbox->rows[i - 1];
 		if (strcmp(row->queue, queue) != 0)
 			continue;
-		if (row->payload.len + 1 + len <= outbox->max_bytes && row->events + events <= outbox->max_events)
+		if (row->payload.len + 1 + len <= outbox->max_bytes &&
+		    row->events + events <= outbox->max_events)
 			return row;
 		break;
 	}
@@ -75,7 +76,8 @@ static void append(struct group_row *row, const char *payload, size_t len, uint3
 	row->events += events;
 }
 
-void group_outbox_add(struct group_outbox *outbox, const char *queue, const char *payload, size_t len, uint32_t events)
+void group_outbox_add(struct group_outbox *outbox, const char *queue, const char *payload, size_t len,
+		      uint32_t events)
 {
 	const char *line, *end, *newline;
 
@@ -93,7 +95,8 @@ void group_outbox_add(struct group_outbox *outbox, const char *queue, const char
 		if (newline == NULL)
 			newline = end;
 		if (newline > line)
-			append(open_row(outbox, queue, (size_t)(newline - line), 1), line, (size_t)(newline - line), 1);
+			append(open_row(outbox, queue, (size_t)(newline - line), 1), line,
+			       (size_t)(newline - line), 1);
 	}
 }
 
@@ -134,7 +137,7 @@ const char *group_clean_json(struct arena *arena, const char *json)
 			continue;
 		if (strncmp(p, "\\u0000", 6) == 0)
 			memcpy(p, "\\ufffd", 6);
-		if (p[1] != '\0')	/* the escaped character is not the start of an escape itself */
+		if (p[1] != '\0') /* the escaped character is not the start of an escape itself */
 			p++;
 	}
 	return clean;
@@ -143,13 +146,13 @@ const char *group_clean_json(struct arena *arena, const char *json)
 static int bad_value(struct error *err, const struct store_upsert *upsert, const struct store_column *column,
 		     const char *value, const char *wanted)
 {
-	return error_set(err, ERR_CONTENT, "%s.%s of \"%s\": \"%.80s\" is not %s", upsert->table->name, column->name,
-			 upsert->key != NULL ? upsert->key : "", value, wanted);
+	return error_set(err, ERR_CONTENT, "%s.%s of \"%s\": \"%.80s\" is not %s", upsert->table->name,
+			 column->name, upsert->key != NULL ? upsert->key : "", value, wanted);
 }
 
 static const char *boolean(const char *value)
 {
-	static const char *const yes[] = { "true", "t", "1" }, *const no[] = { "false", "f", "0" };
+	static const char *const yes[] = {"true", "t", "1"}, *const no[] = {"false", "f", "0"};
 	size_t i;
 
 	for (i = 0; i < 3; i++) {
@@ -165,17 +168,18 @@ static int check_json(const struct store_upsert *upsert, const struct store_colu
 		      struct error *err)
 {
 	struct json_doc *doc = json_parse(value, strlen(value), NULL);
-	bool good = doc != NULL &&
-		(column->type != STORE_TEXT_ARRAY || json_type(json_root(doc)) == JSON_ARRAY);
+	bool good =
+		doc != NULL && (column->type != STORE_TEXT_ARRAY || json_type(json_root(doc)) == JSON_ARRAY);
 
 	json_doc_free(&doc);
-	return good ? 0 : bad_value(err, upsert, column, value,
-				    column->type == STORE_TEXT_ARRAY ? "a JSON list" : "JSON");
+	return good ? 0
+		    : bad_value(err, upsert, column, value,
+				column->type == STORE_TEXT_ARRAY ? "a JSON list" : "JSON");
 }
 
 /* *value as the column's type wants it. An empty text means nothing except where it overwrites a text. */
-static int check_value(struct arena *arena, const struct store_upsert *upsert, const struct store_column *column,
-		       const char **value, struct error *err)
+static int check_value(struct arena *arena, const struct store_upsert *upsert,
+		       const struct store_column *column, const char **value, struct error *err)
 {
 	int64_t integer;
 	double number;
@@ -187,22 +191,26 @@ static int check_value(struct arena *arena, const struct store_upsert *upsert, c
 		return 0;
 	}
 	if (!str_is_utf8(*value, strlen(*value)))
-		return error_set(err, ERR_CONTENT, "%s.%s: the text is not UTF-8", upsert->table->name, column->name);
+		return error_set(err, ERR_CONTENT, "%s.%s: the text is not UTF-8", upsert->table->name,
+				 column->name);
 	switch (column->type) {
 	case STORE_BIGINT:
-		return num_parse_int(*value, &integer) == 0 ? 0
-			: bad_value(err, upsert, column, *value, "a 64-bit integer");
+		return num_parse_int(*value, &integer) == 0
+			       ? 0
+			       : bad_value(err, upsert, column, *value, "a 64-bit integer");
 	case STORE_DOUBLE:
-		return num_parse_double(*value, &number) == 0 ? 0
-			: bad_value(err, upsert, column, *value, "a number");
+		return num_parse_double(*value, &number) == 0
+			       ? 0
+			       : bad_value(err, upsert, column, *value, "a number");
 	case STORE_BOOLEAN:
 		if (boolean(*value) == NULL)
 			return bad_value(err, upsert, column, *value, "true or false");
 		*value = boolean(*value);
 		return 0;
 	case STORE_TIMESTAMP:
-		return clock_parse(*value, strlen(*value), &integer) == 0 ? 0
-			: bad_value(err, upsert, column, *value, "a time");
+		return clock_parse(*value, strlen(*value), &integer) == 0
+			       ? 0
+			       : bad_value(err, upsert, column, *value, "a time");
 	case STORE_JSON:
 	case STORE_TEXT_ARRAY:
 		*value = group_clean_json(arena, *value);
@@ -232,7 +240,8 @@ static int compare(const void *a, const void *b)
 	return order;
 }
 
-static int collect(struct arena *arena, const struct store_upsert *from, struct entry *entry, struct error *err)
+static int collect(struct arena *arena, const struct store_upsert *from, struct entry *entry,
+		   struct error *err)
 {
 	const struct store_table *table = from->table;
 	const char **values;
@@ -241,11 +250,13 @@ static int collect(struct arena *arena, const struct store_upsert *from, struct 
 	if ((from->key == NULL || *from->key == '\0') && table->key_column != NULL)
 		return error_set(err, ERR_CONTENT, "%s: a row without %s", table->name, table->key_column);
 	if (from->key != NULL && !str_is_utf8(from->key, strlen(from->key)))
-		return error_set(err, ERR_CONTENT, "%s.%s: the key is not UTF-8", table->name, table->key_column);
+		return error_set(err, ERR_CONTENT, "%s.%s: the key is not UTF-8", table->name,
+				 table->key_column);
 	values = arena_alloc(arena, (table->column_count + 1) * sizeof(*values));
 	for (i = 0; i < table->column_count; i++) {
 		values[i] = from->values[i];
-		if (table->columns[i].written && check_value(arena, from, &table->columns[i], &values[i], err) < 0)
+		if (table->columns[i].written &&
+		    check_value(arena, from, &table->columns[i], &values[i], err) < 0)
 			return -1;
 	}
 	entry->upsert.table = table;

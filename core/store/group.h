@@ -31,7 +31,8 @@ void group_outbox_fini(struct group_outbox *outbox);
  * Appends events to the open row of queue, or to a new one when they would
  * make it too large; a piece larger than a row is divided between its lines.
  */
-void group_outbox_add(struct group_outbox *outbox, const char *queue, const char *payload, size_t len, uint32_t events);
+void group_outbox_add(struct group_outbox *outbox, const char *queue, const char *payload, size_t len,
+		      uint32_t events);
 
 /* --- upserts --- */
 /*

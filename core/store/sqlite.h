@@ -50,7 +50,8 @@ int sqlite_begin(struct sqlite_db *db, struct error *err);
 int sqlite_commit(struct sqlite_db *db, struct error *err);
 void sqlite_rollback(struct sqlite_db *db);
 /* What one query gives as an integer in its first column; 0 when it has no row or null. */
-int sqlite_integer(struct sqlite_db *db, int64_t *value_r, struct error *err, const char *sql, const char *types, ...);
+int sqlite_integer(struct sqlite_db *db, int64_t *value_r, struct error *err, const char *sql,
+		   const char *types, ...);
 /* err from the connection's last error: ERR_BUSY, ERR_CONTENT (constraints, sizes) or ERR_IO. Returns -1. */
 int sqlite_error(struct sqlite_db *db, struct error *err, const char *doing);
 /* Text of a result column copied into the arena; NULL for null. */
@@ -66,7 +67,7 @@ struct sqlite_request {
 	struct sqlite_store *store;
 	struct arena *arena;		/* the request itself lives in it */
 	bool writes;			/* runs inside a transaction and a savepoint of its own */
-	/* Writers: false = there is nothing to do, so take no lock; without a transaction. NULL: always run. */
+	/* Writers: false = nothing to do, so take no lock. Runs without a transaction. NULL: always run. */
 	bool (*wanted)(struct sqlite_db *db, struct sqlite_request *request);
 	int (*run)(struct sqlite_db *db, struct sqlite_request *request, struct error *err);
 	void (*answer)(struct sqlite_request *request);	/* loop thread: calls the caller back */
@@ -126,15 +127,17 @@ void sqlite_answer_depths(struct sqlite_request *request);
 /* A row selected by SQLITE_TASK_EVENT_COLUMNS, or by SQLITE_TASK_COLUMNS when whole. */
 void sqlite_task_read(sqlite3_stmt *statement, bool whole, struct arena *arena, struct task_row *row_r);
 /* Adds a status event for row to the rows being built. */
-void sqlite_task_event(struct sqlite_db *db, struct group_outbox *outbox, const struct task_row *row, int64_t now_ms);
+void sqlite_task_event(struct sqlite_db *db, struct group_outbox *outbox, const struct task_row *row,
+		       int64_t now_ms);
 /* One more task of flow has ended this way. */
 int sqlite_task_total(struct sqlite_db *db, const char *flow, enum task_status status, struct error *err);
 /* Ends a task that no worker holds: FAILED with data and code, and its event. */
-int sqlite_task_fail(struct sqlite_db *db, struct group_outbox *outbox, struct task_row *row, const char *data,
-		     const char *error_code, int64_t now_ms, struct error *err);
+int sqlite_task_fail(struct sqlite_db *db, struct group_outbox *outbox, struct task_row *row,
+		     const char *data, const char *error_code, int64_t now_ms, struct error *err);
 
 /* --- outbox: store_sqlite_outbox.c --- */
-int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms, struct error *err);
+int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms,
+			struct error *err);
 
 /* --- the operations, for the driver's table --- */
 void sqlite_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done,
@@ -146,16 +149,18 @@ void sqlite_extend(struct store *store, struct store_lease *leases, size_t count
 		   store_done_fn *done, void *user);
 void sqlite_rescue(struct store *store, store_count_fn *done, void *user);
 void sqlite_ready(struct store *store, store_depth_fn *done, void *user);
-void sqlite_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,
-		   size_t limit, store_json_fn *done, void *user);
+void sqlite_lookup(struct store *store, const struct store_table *table, const char *column,
+		   const char *value, size_t limit, store_json_fn *done, void *user);
 void sqlite_outbox_read(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,
 			size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user);
 void sqlite_outbox_last(struct store *store, store_count_fn *done, void *user);
-void sqlite_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user);
-void sqlite_dead_letter(struct store *store, const struct store_dead *letters, size_t count, store_done_fn *done,
-			void *user);
+void sqlite_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done,
+			  void *user);
+void sqlite_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
+			store_done_fn *done, void *user);
 void sqlite_outbox_bytes(struct store *store, store_count_fn *done, void *user);
-void sqlite_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user);
+void sqlite_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
+		      void *user);
 void sqlite_task_get(struct store *store, int64_t id, store_json_fn *done, void *user);
 void sqlite_depth_list(struct store *store, store_depth_fn *done, void *user);
 void sqlite_dead_list(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user);

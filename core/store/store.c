@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The task store's front: finds the driver, checks the arguments, counts. Runs on the loop thread of the store's owner. */
+/* The task store's front: finds the driver, checks the arguments, counts. Loop thread of the owner. */
 #include "store/driver.h"
 
 #include <assert.h>
@@ -17,7 +17,7 @@ static const struct store_ops *const drivers[] = {
 
 const char *task_status_name(enum task_status status)
 {
-	static const char *const names[] = { "PENDING", "PROCESSING", "COMPLETE", "FAILED" };
+	static const char *const names[] = {"PENDING", "PROCESSING", "COMPLETE", "FAILED"};
 
 	assert((unsigned int)status < 4);
 	return names[status];
@@ -51,7 +51,7 @@ struct store *store_open(struct loop *loop, const char *url, const struct store_
 			 struct error *err)
 {
 	const struct store_ops *ops = find_driver(url, err);
-	struct store base = { .magic = STORE_MAGIC, .ops = ops, .loop = loop };
+	struct store base = {.magic = STORE_MAGIC, .ops = ops, .loop = loop};
 	struct store *store;
 
 	if (ops == NULL)
@@ -117,13 +117,15 @@ static const struct store_ops *request(struct store *store)
 	return store->ops;
 }
 
-int store_ensure_tables(struct store *store, const struct store_table *const *tables, size_t count, struct error *err)
+int store_ensure_tables(struct store *store, const struct store_table *const *tables, size_t count,
+			struct error *err)
 {
 	STORE_CHECK(store);
 	return store->ops->ensure_tables(store, tables, count, err);
 }
 
-void store_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done, void *user)
+void store_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done,
+		  void *user)
 {
 	size_t i;
 
@@ -139,7 +141,8 @@ void store_claim(struct store *store, struct store_claim *claim, store_claimed_f
 	request(store)->claim(store, claim, done, user);
 }
 
-void store_commit(struct store *store, struct store_commit *group, size_t count, store_done_fn *done, void *user)
+void store_commit(struct store *store, struct store_commit *group, size_t count, store_done_fn *done,
+		  void *user)
 {
 	size_t i;
 
@@ -187,7 +190,8 @@ void store_outbox_last(struct store *store, store_count_fn *done, void *user)
 	request(store)->outbox_last(store, done, user);
 }
 
-void store_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user)
+void store_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done,
+			 void *user)
 {
 	request(store)->outbox_delete(store, ids, count, done, user);
 }
@@ -207,7 +211,8 @@ void store_outbox_bytes(struct store *store, store_count_fn *done, void *user)
 	request(store)->outbox_bytes(store, done, user);
 }
 
-void store_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user)
+void store_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
+		     void *user)
 {
 	request(store)->task_list(store, filter, done, user);
 }

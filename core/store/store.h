@@ -50,7 +50,9 @@ struct store_new_task {
 };
 
 /* --- tables that plugins declare (plain data, so that the store knows no plugin) --- */
-enum store_type { STORE_BIGINT, STORE_DOUBLE, STORE_TEXT, STORE_BOOLEAN, STORE_JSON, STORE_TIMESTAMP, STORE_TEXT_ARRAY };
+enum store_type {
+	STORE_BIGINT, STORE_DOUBLE, STORE_TEXT, STORE_BOOLEAN, STORE_JSON, STORE_TIMESTAMP, STORE_TEXT_ARRAY
+};
 enum store_rule { STORE_KEEP, STORE_OVERWRITE, STORE_ONCE };
 struct store_column {
 	const char *name;
@@ -75,7 +77,7 @@ struct store_upsert {
 	const char *const *values;		/* one per column; NULL = null */
 };
 struct store_outbox {			/* events of one stream, newline-separated JSON */
-	const char *queue;		/* direct: one row per bound queue; amqp: the stream's exchange and key */
+	const char *queue;	/* direct: one row per bound queue; amqp: the stream's exchange and key */
 	const char *payload;
 	size_t payload_len;
 	uint32_t events;
@@ -114,8 +116,9 @@ struct store_claim {
 	size_t flow_count;
 	const char *worker;		/* node/role/pid, for people */
 	int64_t lease_ms;
-	bool alone_allowed;		/* nothing runs here: may take one task that has to run alone (crashes > 1), and only that */
-	bool alone_waiting;		/* set before the callback: such a task is ready but was not allowed */
+	/* Nothing runs here: may take one task that has to run alone (crashes > 1), and only that. */
+	bool alone_allowed;
+	bool alone_waiting;	/* set before the callback: such a task is ready but was not allowed */
 };
 
 struct store_lease {
@@ -143,16 +146,18 @@ struct store_depth {			/* tasks of one flow */
 typedef void store_done_fn(void *user, const struct error *err);
 typedef void store_claimed_fn(void *user, const struct task_row *rows, size_t count, const struct error *err);
 typedef void store_ids_fn(void *user, const int64_t *ids, size_t count, const struct error *err);
-typedef void store_outbox_fn(void *user, const struct store_outbox_row *rows, size_t count, const struct error *err);
+typedef void store_outbox_fn(void *user, const struct store_outbox_row *rows, size_t count,
+			     const struct error *err);
 typedef void store_json_fn(void *user, const char *json, size_t len, const struct error *err);
 typedef void store_count_fn(void *user, int64_t count, const struct error *err);
-typedef void store_depth_fn(void *user, const struct store_depth *rows, size_t count, const struct error *err);
+typedef void store_depth_fn(void *user, const struct store_depth *rows, size_t count,
+			    const struct error *err);
 
 struct store_options {
-	const char *status_queues;	/* comma-separated queues that take task status events; NULL: dropped */
+	const char *status_queues;	/* queues that take task status events, with commas; NULL: dropped */
 	int64_t busy_ms;		/* how long to wait for another process's transaction */
 	int crash_limit;		/* crashes alone before a task is quarantined (20) */
-	int64_t outbox_row_bytes;	/* an outbox row is closed before it grows beyond this (256 KiB) … */
+	int64_t outbox_row_bytes;	/* an outbox row ends before it grows beyond this (256 KiB) … */
 	int64_t outbox_row_events;	/* … or this many events (500); one event is never cut */
 };
 /* Zero members of the options take the defaults in brackets; busy_ms 30,000. */
@@ -176,11 +181,16 @@ void store_stats(const struct store *store, struct store_stats *stats_r);
 /* Whether a driver knows url's scheme; err says which there are. 0 or -1. */
 int store_check_url(const char *url, struct error *err);
 
-/* Creates or widens the tables plugins declare. A column of another type is ERR_INPUT naming both. Blocks: start-up only. */
-int store_ensure_tables(struct store *store, const struct store_table *const *tables, size_t count, struct error *err);
+/*
+ * Creates or widens the tables plugins declare. A column of another type is
+ * ERR_INPUT naming both. Blocks: start-up only, before the first request.
+ */
+int store_ensure_tables(struct store *store, const struct store_table *const *tables, size_t count,
+			struct error *err);
 
-/* Creates tasks (PENDING) with their status events, all or none. A live row with the same unique_key: ERR_INPUT. */
-void store_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done, void *user);
+/* Creates tasks (PENDING) with their status events, all or none. A live twin by unique_key: ERR_INPUT. */
+void store_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done,
+		  void *user);
 /*
  * Takes ready tasks, most urgent first within each flow, with a fresh
  * lease_token each and a PROCESSING event, in one transaction. Expired tasks
@@ -195,7 +205,8 @@ void store_claim(struct store *store, struct store_claim *claim, store_claimed_f
  * nothing was written and the group may be repeated, except ERR_UNCLEAR, which
  * the driver has already tried to read back.
  */
-void store_commit(struct store *store, struct store_commit *group, size_t count, store_done_fn *done, void *user);
+void store_commit(struct store *store, struct store_commit *group, size_t count, store_done_fn *done,
+		  void *user);
 void store_extend(struct store *store, struct store_lease *leases, size_t count, int64_t lease_ms,
 		  store_done_fn *done, void *user);
 /*
@@ -212,21 +223,22 @@ void store_lookup(struct store *store, const struct store_table *table, const ch
 		  size_t limit, store_json_fn *done, void *user);
 
 /* --- outbox, for direct: sinks and relays --- */
-/* Rows of queue in order of id that are not among skip, up to max_rows and max_bytes (at least one row when there is one). */
+/* Rows of queue by id that are not among skip (copied), up to max_rows and max_bytes, but at least one. */
 void store_outbox_read(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,
 		       size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user);
 /* The highest id an outbox row ever had: rows up to it are older than this moment. */
 void store_outbox_last(struct store *store, store_count_fn *done, void *user);
 /* Ids that are gone already are passed over. */
-void store_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user);
-/* A message or event that cannot be delivered, kept with the reason. The outbox row it came from is deleted by its reader. */
+void store_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done,
+			 void *user);
+/* What cannot be delivered, kept with the reason. Its outbox row is its reader's to delete. */
 struct store_dead {
 	const char *queue;		/* the queue it was meant for */
 	const char *payload;		/* the one message or event */
 	size_t payload_len;
 	const char *reason;
 	const char *code;		/* short: "json", "column", "warehouse 53" */
-	const char *dedup_id;		/* a repeat with the same id counts up instead of being stored twice; NULL: hash of the payload */
+	const char *dedup_id;		/* a repeat of it is counted, not stored; NULL: hash of the payload */
 };
 void store_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
 		       store_done_fn *done, void *user);
@@ -240,11 +252,16 @@ struct store_task_filter {
 	int64_t before_id;		/* 0 = newest first from the end */
 	size_t limit;
 };
-void store_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user);
+void store_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
+		     void *user);
 void store_task_get(struct store *store, int64_t id, store_json_fn *done, void *user);	/* ERR_NOT_FOUND */
-void store_depths(struct store *store, store_depth_fn *done, void *user);		/* tasks of every flow, all members counted fully */
+/* Tasks of every flow, all members counted fully. */
+void store_depths(struct store *store, store_depth_fn *done, void *user);
 void store_dead_list(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user);
-/* Events committed to the outbox since the store was made, and rows waiting now, by queue: [{queue, events, waiting_rows, waiting_events, waiting_bytes}] */
+/*
+ * Events committed to the outbox since the store was made, and what waits now:
+ * [{queue, events, waiting_rows, waiting_events, waiting_bytes}]
+ */
 void store_outbox_totals(struct store *store, store_json_fn *done, void *user);
 
 #endif

@@ -27,12 +27,12 @@ struct group {
 	struct sqlite_request *readers[GROUP_MAX];
 	size_t reader_count;
 	bool open;
-	struct error broken;		/* the transaction could not begin or is gone: everybody's error */
+	struct error broken; /* the transaction could not begin or is gone: everybody's error */
 };
 
 static void run_writer(struct sqlite_db *db, struct group *group, struct sqlite_request *request)
 {
-	struct error undo = { .code = ERR_NONE };
+	struct error undo = {.code = ERR_NONE};
 
 	if (!group->open && group->broken.code == ERR_NONE)
 		group->open = sqlite_begin(db, &group->broken) == 0;
@@ -79,7 +79,7 @@ static void run_jobs(struct loop_job *job, struct loop_thread *thread)
 {
 	struct sqlite_store *store = ((struct sqlite_request *)job)->store;
 	struct sqlite_db *db = &store->db;
-	struct group group = { .count = 0, .open = false };
+	struct group group = {.count = 0, .open = false};
 	size_t i;
 
 	while (job != NULL) {
@@ -91,7 +91,9 @@ static void run_jobs(struct loop_job *job, struct loop_thread *thread)
 			group.readers[group.reader_count++] = request;
 		else if (request->wanted == NULL || request->wanted(db, request))
 			run_writer(db, &group, request);
-		job = group.count < GROUP_MAX && group.reader_count < GROUP_MAX ? loop_thread_take_more(thread) : NULL;
+		job = group.count < GROUP_MAX && group.reader_count < GROUP_MAX
+			      ? loop_thread_take_more(thread)
+			      : NULL;
 	}
 	end_group(store, &group);
 	/* After the COMMIT: on this connection they would see what may still be rolled back. */
@@ -182,7 +184,8 @@ static struct store *driver_open(const struct store *base, const char *path, boo
 		mem_free(&store);
 		return NULL;
 	}
-	if (sqlite_schema_open(&store->db, create || strcmp(path, ":memory:") == 0, store->base.id, err) < 0) {
+	if (sqlite_schema_open(&store->db, create || strcmp(path, ":memory:") == 0, store->base.id, err) <
+	    0) {
 		error_prefix(err, "%s", path);
 		sqlite_db_close(&store->db);
 		mem_free(&store);
@@ -204,7 +207,8 @@ static void driver_close(struct store *base)
 }
 
 /* On the caller's thread: at start-up the store's own has no work, so the connection is free. */
-static int ensure_tables(struct store *base, const struct store_table *const *tables, size_t count, struct error *err)
+static int ensure_tables(struct store *base, const struct store_table *const *tables, size_t count,
+			 struct error *err)
 {
 	struct sqlite_store *store = sqlite_store(base);
 	size_t i;

@@ -16,7 +16,7 @@ struct commit {
 /* A part of the group that is written in one go: all of it, or one member. */
 struct part {
 	struct store_commit **members;
-	struct task_row *rows;		/* beside each member that is not lost */
+	struct task_row *rows; /* beside each member that is not lost */
 	size_t count;
 	int64_t now;
 	char now_text[CLOCK_TEXT_SIZE];
@@ -29,10 +29,12 @@ static int lock_tasks(struct sqlite_db *db, struct arena *arena, struct part *pa
 
 	for (i = 0; i < part->count; i++) {
 		struct store_commit *member = part->members[i];
-		sqlite3_stmt *statement = sqlite_query(db, err, "SELECT " SQLITE_TASK_EVENT_COLUMNS
-						       " FROM scrape_request_log WHERE id = ?1 AND lease_token = ?2"
-						       " AND commit_seq = ?3 AND status = 'PROCESSING'", "iii",
-						       member->task_id, member->lease_token, member->commit_seq);
+		sqlite3_stmt *statement =
+			sqlite_query(db, err,
+				     "SELECT " SQLITE_TASK_EVENT_COLUMNS
+				     " FROM scrape_request_log WHERE id = ?1 AND lease_token = ?2"
+				     " AND commit_seq = ?3 AND status = 'PROCESSING'",
+				     "iii", member->task_id, member->lease_token, member->commit_seq);
 		int rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
 
 		if (rc < 0)
@@ -52,15 +54,15 @@ static void add_rule(struct buf *sql, const struct store_table *table, const str
 {
 	switch (column->rule) {
 	case STORE_KEEP:
-		buf_printf(sql, "\"%s\" = coalesce(excluded.\"%s\", \"%s\".\"%s\")", column->name, column->name,
-			   table->name, column->name);
+		buf_printf(sql, "\"%s\" = coalesce(excluded.\"%s\", \"%s\".\"%s\")", column->name,
+			   column->name, table->name, column->name);
 		break;
 	case STORE_OVERWRITE:
 		buf_printf(sql, "\"%s\" = excluded.\"%s\"", column->name, column->name);
 		break;
 	case STORE_ONCE:
-		buf_printf(sql, "\"%s\" = coalesce(\"%s\".\"%s\", excluded.\"%s\")", column->name, table->name,
-			   column->name, column->name);
+		buf_printf(sql, "\"%s\" = coalesce(\"%s\".\"%s\", excluded.\"%s\")", column->name,
+			   table->name, column->name, column->name);
 		break;
 	}
 }
@@ -71,7 +73,7 @@ static bool is_bound(const struct store_table *table, const struct store_column 
 	if (!column->written || (table->key_column != NULL && strcmp(column->name, table->key_column) == 0))
 		return false;
 	return !table->stamped ||
-		(strcmp(column->name, "created_at") != 0 && strcmp(column->name, "updated_at") != 0);
+	       (strcmp(column->name, "created_at") != 0 && strcmp(column->name, "updated_at") != 0);
 }
 
 /* ?1 is the key, ?2 the time, ?3 and so on the columns. */
@@ -92,8 +94,8 @@ static void upsert_sql(struct buf *sql, const struct store_table *table)
 		buf_printf(&values, "?%zu, ", ++n);
 	}
 	/* The id goes last, so that the list never ends with a comma. */
-	buf_printf(sql, "%sid) VALUES (%s%sNULL)", table->stamped ? "created_at, updated_at, " : "", values.data,
-		   table->stamped ? "?2, ?2, " : "");
+	buf_printf(sql, "%sid) VALUES (%s%sNULL)", table->stamped ? "created_at, updated_at, " : "",
+		   values.data, table->stamped ? "?2, ?2, " : "");
 	buf_fini(&values);
 	if (table->key_column == NULL)
 		return;
@@ -115,14 +117,15 @@ static int bind_value(sqlite3_stmt *statement, int index, enum store_type type, 
 
 	if (value == NULL)
 		return sqlite3_bind_null(statement, index);
-	/* Affinity makes integers of BIGINT and BOOLEAN texts, exactly; reals are read without the locale here. */
+	/* Affinity makes integers of BIGINT and BOOLEAN texts, exactly; reals are read without the locale
+	 * here. */
 	if (type == STORE_DOUBLE && num_parse_double(value, &number) == 0)
 		return sqlite3_bind_double(statement, index, number);
 	return sqlite3_bind_text(statement, index, value, -1, SQLITE_STATIC);
 }
 
-static int write_upsert(struct sqlite_db *db, const char *sql, const struct store_upsert *upsert, const char *now,
-			struct error *err)
+static int write_upsert(struct sqlite_db *db, const char *sql, const struct store_upsert *upsert,
+			const char *now, struct error *err)
 {
 	const struct store_table *table = upsert->table;
 	sqlite3_stmt *statement = sqlite_prepared(db, err, sql);
@@ -177,11 +180,13 @@ static int end_task(struct sqlite_db *db, const struct store_commit *member, con
 {
 	bool complete = member->end == STORE_COMPLETE;
 
-	return sqlite_run(db, err, "UPDATE scrape_request_log SET commit_seq = commit_seq + 1, status = ?2, data = ?3,"
-			  " error_code = ?4, scraped_at = ?5, checkpoint = CASE WHEN ?6 THEN NULL ELSE checkpoint END,"
-			  " lease_until = NULL, lease_token = NULL, alone = 0 WHERE id = ?1", "itttti", member->task_id,
-			  task_status_name(complete ? TASK_COMPLETE : TASK_FAILED), member->data,
-			  complete ? NULL : member->error_code, part->now_text, (int64_t)complete);
+	return sqlite_run(
+		db, err,
+		"UPDATE scrape_request_log SET commit_seq = commit_seq + 1, status = ?2, data = ?3,"
+		" error_code = ?4, scraped_at = ?5, checkpoint = CASE WHEN ?6 THEN NULL ELSE checkpoint END,"
+		" lease_until = NULL, lease_token = NULL, alone = 0 WHERE id = ?1",
+		"itttti", member->task_id, task_status_name(complete ? TASK_COMPLETE : TASK_FAILED),
+		member->data, complete ? NULL : member->error_code, part->now_text, (int64_t)complete);
 }
 
 static int pend_task(struct sqlite_db *db, const struct store_commit *member, const struct part *part,
@@ -190,13 +195,18 @@ static int pend_task(struct sqlite_db *db, const struct store_commit *member, co
 	int64_t run_after = member->run_after_ms > part->now ? member->run_after_ms : 0;
 
 	if (member->end == STORE_RELEASE)
-		return sqlite_run(db, err, "UPDATE scrape_request_log SET commit_seq = commit_seq + 1, status ="
-				  " 'PENDING', checkpoint = ?2, run_after = ?3, lease_until = NULL, lease_token = NULL,"
-				  " alone = 0 WHERE id = ?1", "itn", member->task_id, member->checkpoint, run_after);
-	return sqlite_run(db, err, "UPDATE scrape_request_log SET commit_seq = commit_seq + 1, status = 'PENDING',"
-			  " checkpoint = ?2, run_after = ?3, attempt = attempt + 1, data = ?4, error_code = ?5,"
-			  " lease_until = NULL, lease_token = NULL, alone = 0 WHERE id = ?1", "itntt", member->task_id,
-			  member->checkpoint, run_after, member->data, member->error_code);
+		return sqlite_run(
+			db, err,
+			"UPDATE scrape_request_log SET commit_seq = commit_seq + 1, status ="
+			" 'PENDING', checkpoint = ?2, run_after = ?3, lease_until = NULL, lease_token = NULL,"
+			" alone = 0 WHERE id = ?1",
+			"itn", member->task_id, member->checkpoint, run_after);
+	return sqlite_run(
+		db, err,
+		"UPDATE scrape_request_log SET commit_seq = commit_seq + 1, status = 'PENDING',"
+		" checkpoint = ?2, run_after = ?3, attempt = attempt + 1, data = ?4, error_code = ?5,"
+		" lease_until = NULL, lease_token = NULL, alone = 0 WHERE id = ?1",
+		"itntt", member->task_id, member->checkpoint, run_after, member->data, member->error_code);
 }
 
 static int write_task(struct sqlite_db *db, const struct store_commit *member, struct task_row *row,
@@ -206,9 +216,13 @@ static int write_task(struct sqlite_db *db, const struct store_commit *member, s
 
 	switch (member->end) {
 	case STORE_SLICE:
-		return sqlite_run(db, err, "UPDATE scrape_request_log SET commit_seq = commit_seq + 1, checkpoint = ?2,"
-				  " lease_until = ?3, attempt = 0, crashes = 0, crashes_alone = 0 WHERE id = ?1", "iti",
-				  member->task_id, member->checkpoint, member->lease_until_ms) < 0 ? -1 : 0;
+		return sqlite_run(
+			       db, err,
+			       "UPDATE scrape_request_log SET commit_seq = commit_seq + 1, checkpoint = ?2,"
+			       " lease_until = ?3, attempt = 0, crashes = 0, crashes_alone = 0 WHERE id = ?1",
+			       "iti", member->task_id, member->checkpoint, member->lease_until_ms) < 0
+			       ? -1
+			       : 0;
 	case STORE_RELEASE:
 	case STORE_RETRY:
 		row->status = TASK_PENDING;
@@ -264,7 +278,7 @@ static int write_one_by_one(struct sqlite_db *db, struct arena *arena, struct pa
 
 	for (i = 0; i < all->count; i++) {
 		struct part one = *all;
-		struct error refused = { .code = ERR_NONE };
+		struct error refused = {.code = ERR_NONE};
 
 		one.members = all->members + i;
 		one.rows = all->rows + i;
@@ -290,8 +304,8 @@ static int write_one_by_one(struct sqlite_db *db, struct arena *arena, struct pa
 static int commit_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
 {
 	struct commit *commit = (struct commit *)request;
-	struct part part = { .count = commit->count, .now = clock_wall_ms() };
-	struct error refused = { .code = ERR_NONE };
+	struct part part = {.count = commit->count, .now = clock_wall_ms()};
+	struct error refused = {.code = ERR_NONE};
 	size_t i;
 
 	part.members = arena_alloc(request->arena, (part.count + 1) * sizeof(*part.members));
@@ -316,7 +330,8 @@ static int commit_run(struct sqlite_db *db, struct sqlite_request *request, stru
 void sqlite_commit_group(struct store *store, struct store_commit *group, size_t count, store_done_fn *done,
 			 void *user)
 {
-	struct commit *commit = sqlite_request_new(store, sizeof(*commit), true, commit_run, sqlite_answer_done);
+	struct commit *commit =
+		sqlite_request_new(store, sizeof(*commit), true, commit_run, sqlite_answer_done);
 
 	commit->base.done = done;
 	commit->base.user = user;

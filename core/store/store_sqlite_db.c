@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One SQLite connection: opening, waiting for other processes, cached statements, transactions, errors. Store thread. */
+/*
+ * One SQLite connection: opening, waiting for other processes, cached
+ * statements, transactions, errors. Store thread.
+ */
 #include "store/sqlite.h"
 
 #include <assert.h>
@@ -65,13 +68,12 @@ static int make_file(const char *path, struct error *err)
 
 static int configure(struct sqlite_db *db, struct error *err)
 {
-	static const char settings[] =
-		"PRAGMA journal_mode = WAL;"
-		"PRAGMA synchronous = FULL;"
-		"PRAGMA foreign_keys = ON;"
-		"PRAGMA temp_store = MEMORY;"
-		"PRAGMA cache_size = -8192;"
-		"PRAGMA journal_size_limit = 67108864;";
+	static const char settings[] = "PRAGMA journal_mode = WAL;"
+				       "PRAGMA synchronous = FULL;"
+				       "PRAGMA foreign_keys = ON;"
+				       "PRAGMA temp_store = MEMORY;"
+				       "PRAGMA cache_size = -8192;"
+				       "PRAGMA journal_size_limit = 67108864;";
 	int64_t end = clock_mono_ms() + db->busy_ms;
 
 	sqlite3_extended_result_codes(db->handle, 1);
@@ -165,7 +167,8 @@ static void bind(sqlite3_stmt *statement, const char *types, va_list ap)
 		default:
 			assert(!"unknown parameter type");
 		}
-		/* Too long for SQLite shows when the statement runs, as a missing value; nothing else can go wrong. */
+		/* Too long for SQLite shows when the statement runs, as a missing value; nothing else can go
+		 * wrong. */
 		assert(rc == SQLITE_OK || rc == SQLITE_TOOBIG);
 	}
 	assert(index == sqlite3_bind_parameter_count(statement));
@@ -176,7 +179,8 @@ sqlite3_stmt *sqlite_prepared(struct sqlite_db *db, struct error *err, const cha
 	sqlite3_stmt *statement = map_get(db->statements, sql);
 
 	if (statement == NULL) {
-		if (sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) != SQLITE_OK) {
+		if (sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) !=
+		    SQLITE_OK) {
 			sqlite_error(db, err, sql);
 			return NULL;
 		}
@@ -186,7 +190,8 @@ sqlite3_stmt *sqlite_prepared(struct sqlite_db *db, struct error *err, const cha
 	return statement;
 }
 
-static sqlite3_stmt *query(struct sqlite_db *db, struct error *err, const char *sql, const char *types, va_list ap)
+static sqlite3_stmt *query(struct sqlite_db *db, struct error *err, const char *sql, const char *types,
+			   va_list ap)
 {
 	sqlite3_stmt *statement = sqlite_prepared(db, err, sql);
 
@@ -234,7 +239,8 @@ int sqlite_run(struct sqlite_db *db, struct error *err, const char *sql, const c
 	return rc < 0 ? -1 : sqlite3_changes(db->handle);
 }
 
-int sqlite_integer(struct sqlite_db *db, int64_t *value_r, struct error *err, const char *sql, const char *types, ...)
+int sqlite_integer(struct sqlite_db *db, int64_t *value_r, struct error *err, const char *sql,
+		   const char *types, ...)
 {
 	sqlite3_stmt *statement;
 	va_list ap;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What people and plugins read: lists as JSON, depths, lookups. Readers only. Store thread, but for the requests' makers. */
+/*
+ * What people and plugins read: lists as JSON, depths, lookups. The operations
+ * make their requests on the loop thread; the rest is the store's.
+ */
 #include "store/sqlite.h"
 
 #include <string.h>
@@ -10,7 +13,8 @@
 #define READY_COUNT_MAX 1000
 
 static struct sqlite_json *json_request(struct store *store, size_t size,
-					int (*run)(struct sqlite_db *, struct sqlite_request *, struct error *),
+					int (*run)(struct sqlite_db *, struct sqlite_request *,
+						   struct error *),
 					store_json_fn *done, void *user)
 {
 	struct sqlite_json *json = sqlite_request_new(store, size, false, run, sqlite_answer_json);
@@ -50,7 +54,8 @@ static void write_typed(struct jwrite *w, sqlite3_stmt *statement, int column)
 		write_column(w, statement, column, name);
 	else if (strcmp(type, "BOOLEAN") == 0)
 		jwrite_bool(w, name, sqlite3_column_int(statement, column) != 0);
-	else if (strcmp(type, "JSON TEXT") == 0 || strcmp(type, "ARRAY TEXT") == 0 || strcmp(name, "params") == 0)
+	else if (strcmp(type, "JSON TEXT") == 0 || strcmp(type, "ARRAY TEXT") == 0 ||
+		 strcmp(name, "params") == 0)
 		jwrite_raw(w, name, text, strlen(text));
 	else
 		write_column(w, statement, column, name);
@@ -94,15 +99,16 @@ struct lookup {
 static int lookup_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
 {
 	struct lookup *lookup = (struct lookup *)request;
-	const char *sql = arena_printf(request->arena, "SELECT * FROM \"%s\" WHERE \"%s\" = ?1 ORDER BY id DESC LIMIT ?2",
+	const char *sql = arena_printf(request->arena,
+				       "SELECT * FROM \"%s\" WHERE \"%s\" = ?1 ORDER BY id DESC LIMIT ?2",
 				       lookup->table->name, lookup->column);
 
 	return write_rows(db, sqlite_query(db, err, sql, "ti", lookup->value, (int64_t)lookup->limit),
 			  &lookup->json.out, err);
 }
 
-void sqlite_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,
-		   size_t limit, store_json_fn *done, void *user)
+void sqlite_lookup(struct store *store, const struct store_table *table, const char *column,
+		   const char *value, size_t limit, store_json_fn *done, void *user)
 {
 	struct lookup *lookup = (struct lookup *)json_request(store, sizeof(*lookup), lookup_run, done, user);
 	struct arena *arena = lookup->json.request.arena;
@@ -116,8 +122,10 @@ void sqlite_lookup(struct store *store, const struct store_table *table, const c
 
 /* --- tasks --- */
 
-#define LIST_COLUMNS "id, flow, platform, status, priority, params, data, error_code, reason, account_id, unique_key," \
-	" created_at, picked_at, scraped_at, expires_at, retry_count, attempt, max_attempts, crashes, run_after," \
+#define LIST_COLUMNS                                                                                         \
+	"id, flow, platform, status, priority, params, data, error_code, reason, account_id, unique_key,"    \
+	" created_at, picked_at, scraped_at, expires_at, retry_count, attempt, max_attempts, crashes, "      \
+	"run_after,"                                                                                         \
 	" lease_until, commit_seq, worker"
 
 struct list {
@@ -130,19 +138,22 @@ static int list_run(struct sqlite_db *db, struct sqlite_request *request, struct
 {
 	struct list *list = (struct list *)request;
 	/* Each combination is a statement of its own, so that each can use its index. */
-	const char *sql = arena_printf(request->arena, "SELECT " LIST_COLUMNS " FROM scrape_request_log WHERE id < ?1"
-				       "%s%s%s AND (?2 IS NULL OR flow = ?2) AND (?3 IS NULL OR status = ?3)"
-				       " ORDER BY id DESC LIMIT ?4",
-				       list->flow != NULL ? " AND flow = ?2" : "",
-				       list->status != NULL ? " AND status = ?3" : "",
-				       list->status != NULL && strcmp(list->status, "FAILED") == 0
-				       ? " AND status = 'FAILED'" : "");
+	const char *sql = arena_printf(
+		request->arena,
+		"SELECT " LIST_COLUMNS " FROM scrape_request_log WHERE id < ?1"
+		"%s%s%s AND (?2 IS NULL OR flow = ?2) AND (?3 IS NULL OR status = ?3)"
+		" ORDER BY id DESC LIMIT ?4",
+		list->flow != NULL ? " AND flow = ?2" : "", list->status != NULL ? " AND status = ?3" : "",
+		list->status != NULL && strcmp(list->status, "FAILED") == 0 ? " AND status = 'FAILED'" : "");
 
-	return write_rows(db, sqlite_query(db, err, sql, "itti", list->before_id, list->flow, list->status,
-					   list->limit), &list->json.out, err);
+	return write_rows(
+		db,
+		sqlite_query(db, err, sql, "itti", list->before_id, list->flow, list->status, list->limit),
+		&list->json.out, err);
 }
 
-void sqlite_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done, void *user)
+void sqlite_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
+		      void *user)
 {
 	struct list *list = (struct list *)json_request(store, sizeof(*list), list_run, done, user);
 	struct arena *arena = list->json.request.arena;
@@ -162,8 +173,10 @@ struct get {
 static int get_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
 {
 	struct get *get = (struct get *)request;
-	sqlite3_stmt *statement = sqlite_query(db, err, "SELECT " LIST_COLUMNS ", checkpoint FROM scrape_request_log"
-					       " WHERE id = ?1", "i", get->id);
+	sqlite3_stmt *statement = sqlite_query(db, err,
+					       "SELECT " LIST_COLUMNS ", checkpoint FROM scrape_request_log"
+					       " WHERE id = ?1",
+					       "i", get->id);
 	struct jwrite w;
 	int rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
 
@@ -197,14 +210,20 @@ static int dead_list_run(struct sqlite_db *db, struct sqlite_request *request, s
 {
 	struct dead_list *list = (struct dead_list *)request;
 
-	return write_rows(db, sqlite_query(db, err, "SELECT id, queue, code, reason, first_at, last_at, count, dedup_id,"
-					   " payload FROM dead_letter WHERE ?1 IS NULL OR queue = ?1 ORDER BY id DESC"
-					   " LIMIT ?2", "ti", list->queue, list->limit), &list->json.out, err);
+	return write_rows(
+		db,
+		sqlite_query(db, err,
+			     "SELECT id, queue, code, reason, first_at, last_at, count, dedup_id,"
+			     " payload FROM dead_letter WHERE ?1 IS NULL OR queue = ?1 ORDER BY id DESC"
+			     " LIMIT ?2",
+			     "ti", list->queue, list->limit),
+		&list->json.out, err);
 }
 
 void sqlite_dead_list(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user)
 {
-	struct dead_list *list = (struct dead_list *)json_request(store, sizeof(*list), dead_list_run, done, user);
+	struct dead_list *list =
+		(struct dead_list *)json_request(store, sizeof(*list), dead_list_run, done, user);
 
 	list->queue = queue != NULL ? arena_strdup(list->json.request.arena, queue) : NULL;
 	list->limit = (int64_t)limit;
@@ -213,14 +232,18 @@ void sqlite_dead_list(struct store *store, const char *queue, size_t limit, stor
 
 static int totals_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
 {
-	return write_rows(db, sqlite_query(db, err, "SELECT queue, events, waiting_rows, waiting_events, waiting_bytes"
-					   " FROM outbox_total ORDER BY queue", ""),
+	return write_rows(db,
+			  sqlite_query(db, err,
+				       "SELECT queue, events, waiting_rows, waiting_events, waiting_bytes"
+				       " FROM outbox_total ORDER BY queue",
+				       ""),
 			  &((struct sqlite_json *)request)->out, err);
 }
 
 void sqlite_outbox_totals(struct store *store, store_json_fn *done, void *user)
 {
-	sqlite_request_submit(&json_request(store, sizeof(struct sqlite_json), totals_run, done, user)->request);
+	sqlite_request_submit(
+		&json_request(store, sizeof(struct sqlite_json), totals_run, done, user)->request);
 }
 
 /* --- depths --- */
@@ -275,7 +298,8 @@ static int depths_run(struct sqlite_db *db, struct sqlite_request *request, stru
 	if (ADD(pending, FROM_INDEX("task_ready") READY_ROWS " GROUP BY flow") < 0 ||
 	    ADD(pending, FROM_INDEX("task_alone") ALONE_ROWS " GROUP BY flow") < 0 ||
 	    ADD(alone, FROM_INDEX("task_alone") ALONE_ROWS " GROUP BY flow") < 0 ||
-	    ADD(scheduled, FROM_INDEX("task_due") "status = 'PENDING' AND run_after IS NOT NULL GROUP BY flow") < 0 ||
+	    ADD(scheduled,
+		FROM_INDEX("task_due") "status = 'PENDING' AND run_after IS NOT NULL GROUP BY flow") < 0 ||
 	    ADD(processing, FROM_INDEX("task_lease") "status = 'PROCESSING' GROUP BY flow") < 0 ||
 	    ADD(complete, "SELECT flow, tasks FROM task_total WHERE status = 'COMPLETE'") < 0 ||
 	    ADD(failed, "SELECT flow, tasks FROM task_total WHERE status = 'FAILED'") < 0)
@@ -284,8 +308,8 @@ static int depths_run(struct sqlite_db *db, struct sqlite_request *request, stru
 }
 
 /* The flow names of an index one by one, so that a deep queue costs one step and not one per row. */
-static int ready_flows(struct sqlite_db *db, struct sqlite_depths *depths, const char *next, const char *count,
-		       bool alone, struct error *err)
+static int ready_flows(struct sqlite_db *db, struct sqlite_depths *depths, const char *next,
+		       const char *count, bool alone, struct error *err)
 {
 	const char *flow = "";
 	char now[CLOCK_TEXT_SIZE];
@@ -312,26 +336,30 @@ static int ready_flows(struct sqlite_db *db, struct sqlite_depths *depths, const
 	}
 }
 
-#define NEXT_FLOW(index, rows) "SELECT flow FROM scrape_request_log INDEXED BY " index " WHERE flow > ?1 AND " rows \
+#define NEXT_FLOW(index, rows)                                                                               \
+	"SELECT flow FROM scrape_request_log INDEXED BY " index " WHERE flow > ?1 AND " rows                 \
 	" ORDER BY flow LIMIT 1"
-#define COUNT_FLOW(index, rows) "SELECT count(*) FROM (SELECT 1 FROM scrape_request_log INDEXED BY " index \
+#define COUNT_FLOW(index, rows)                                                                              \
+	"SELECT count(*) FROM (SELECT 1 FROM scrape_request_log INDEXED BY " index                           \
 	" WHERE flow = ?1 AND " rows " AND (expires_at IS NULL OR expires_at > ?2) LIMIT ?3)"
 
 static int ready_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
 {
 	struct sqlite_depths *depths = (struct sqlite_depths *)request;
 
-	if (ready_flows(db, depths, NEXT_FLOW("task_ready", READY_ROWS), COUNT_FLOW("task_ready", READY_ROWS), false,
-			err) < 0)
+	if (ready_flows(db, depths, NEXT_FLOW("task_ready", READY_ROWS), COUNT_FLOW("task_ready", READY_ROWS),
+			false, err) < 0)
 		return -1;
-	return ready_flows(db, depths, NEXT_FLOW("task_alone", ALONE_ROWS), COUNT_FLOW("task_alone", ALONE_ROWS), true,
-			   err);
+	return ready_flows(db, depths, NEXT_FLOW("task_alone", ALONE_ROWS),
+			   COUNT_FLOW("task_alone", ALONE_ROWS), true, err);
 }
 
-static void depth_request(struct store *store, int (*run)(struct sqlite_db *, struct sqlite_request *, struct error *),
+static void depth_request(struct store *store,
+			  int (*run)(struct sqlite_db *, struct sqlite_request *, struct error *),
 			  store_depth_fn *done, void *user)
 {
-	struct sqlite_depths *depths = sqlite_request_new(store, sizeof(*depths), false, run, sqlite_answer_depths);
+	struct sqlite_depths *depths =
+		sqlite_request_new(store, sizeof(*depths), false, run, sqlite_answer_depths);
 
 	depths->done = done;
 	depths->user = user;

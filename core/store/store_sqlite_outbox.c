@@ -7,23 +7,27 @@
 
 #include "base/clock.h"
 
-int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms, struct error *err)
+int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms,
+			struct error *err)
 {
 	size_t i;
 
 	for (i = 0; i < outbox->count; i++) {
 		const struct group_row *row = &outbox->rows[i];
 
-		if (sqlite_run(db, err, "INSERT INTO outbox (queue, events, bytes, created_ms, payload)"
-			       " VALUES (?1, ?2, ?3, ?4, ?5)", "tiiib", row->queue, (int64_t)row->events,
-			       (int64_t)row->payload.len, now_ms, row->payload.data, row->payload.len) < 0)
+		if (sqlite_run(db, err,
+			       "INSERT INTO outbox (queue, events, bytes, created_ms, payload)"
+			       " VALUES (?1, ?2, ?3, ?4, ?5)",
+			       "tiiib", row->queue, (int64_t)row->events, (int64_t)row->payload.len, now_ms,
+			       row->payload.data, row->payload.len) < 0)
 			return -1;
-		if (sqlite_run(db, err, "INSERT INTO outbox_total (queue, events, waiting_rows, waiting_events,"
+		if (sqlite_run(db, err,
+			       "INSERT INTO outbox_total (queue, events, waiting_rows, waiting_events,"
 			       " waiting_bytes) VALUES (?1, ?2, 1, ?2, ?3) ON CONFLICT (queue) DO UPDATE SET"
 			       " events = events + excluded.events, waiting_rows = waiting_rows + 1,"
 			       " waiting_events = waiting_events + excluded.events,"
-			       " waiting_bytes = waiting_bytes + excluded.waiting_bytes", "tii", row->queue,
-			       (int64_t)row->events, (int64_t)row->payload.len) < 0)
+			       " waiting_bytes = waiting_bytes + excluded.waiting_bytes",
+			       "tii", row->queue, (int64_t)row->events, (int64_t)row->payload.len) < 0)
 			return -1;
 	}
 	return 0;
@@ -34,7 +38,7 @@ int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox,
 struct read {
 	struct sqlite_request request;
 	const char *queue;
-	int64_t *skip;			/* sorted copy */
+	int64_t *skip; /* sorted copy */
 	size_t skip_count;
 	size_t max_rows, max_bytes;
 	struct store_outbox_row *rows;
@@ -52,13 +56,13 @@ static int compare_ids(const void *a, const void *b)
 
 static int read_row(struct sqlite_db *db, struct read *read, int64_t id, size_t *bytes, struct error *err)
 {
-	sqlite3_stmt *statement = sqlite_query(db, err, "SELECT events, created_ms, payload FROM outbox WHERE id = ?1",
-					       "i", id);
+	sqlite3_stmt *statement = sqlite_query(
+		db, err, "SELECT events, created_ms, payload FROM outbox WHERE id = ?1", "i", id);
 	struct store_outbox_row *row = &read->rows[read->count];
 	int rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
 
 	if (rc <= 0)
-		return rc;	/* deleted since */
+		return rc; /* deleted since */
 	row->id = id;
 	row->queue = read->queue;
 	row->events = (uint32_t)sqlite3_column_int64(statement, 0);
@@ -75,8 +79,10 @@ static int read_row(struct sqlite_db *db, struct read *read, int64_t id, size_t 
 static int read_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
 {
 	struct read *read = (struct read *)request;
-	sqlite3_stmt *ids = sqlite_query(db, err, "SELECT id FROM outbox INDEXED BY outbox_queue WHERE queue = ?1"
-					 " ORDER BY id", "t", read->queue);
+	sqlite3_stmt *ids = sqlite_query(db, err,
+					 "SELECT id FROM outbox INDEXED BY outbox_queue WHERE queue = ?1"
+					 " ORDER BY id",
+					 "t", read->queue);
 	size_t bytes = 0;
 	int rc = -1;
 
@@ -138,10 +144,12 @@ static int bytes_run(struct sqlite_db *db, struct sqlite_request *request, struc
 			      "SELECT sum(waiting_bytes) FROM outbox_total", "");
 }
 
-static void count_request(struct store *store, int (*run)(struct sqlite_db *, struct sqlite_request *, struct error *),
+static void count_request(struct store *store,
+			  int (*run)(struct sqlite_db *, struct sqlite_request *, struct error *),
 			  store_count_fn *done, void *user)
 {
-	struct sqlite_count *request = sqlite_request_new(store, sizeof(*request), false, run, sqlite_answer_count);
+	struct sqlite_count *request =
+		sqlite_request_new(store, sizeof(*request), false, run, sqlite_answer_count);
 
 	request->done = done;
 	request->user = user;
@@ -160,7 +168,8 @@ void sqlite_outbox_bytes(struct store *store, store_count_fn *done, void *user)
 
 /* --- deleting --- */
 
-struct delete {
+struct delete
+{
 	struct sqlite_done base;
 	const int64_t *ids;
 	size_t count;
@@ -168,16 +177,18 @@ struct delete {
 
 static int delete_row(struct sqlite_db *db, int64_t id, struct error *err)
 {
-	sqlite3_stmt *statement = sqlite_query(db, err, "SELECT queue, events, bytes FROM outbox WHERE id = ?1", "i",
-					       id);
+	sqlite3_stmt *statement =
+		sqlite_query(db, err, "SELECT queue, events, bytes FROM outbox WHERE id = ?1", "i", id);
 	int rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
 
 	if (rc <= 0)
 		return rc;
-	rc = sqlite_run(db, err, "UPDATE outbox_total SET waiting_rows = waiting_rows - 1,"
-			" waiting_events = waiting_events - ?2, waiting_bytes = waiting_bytes - ?3 WHERE queue = ?1",
-			"tii", (const char *)sqlite3_column_text(statement, 0), sqlite3_column_int64(statement, 1),
-			sqlite3_column_int64(statement, 2));
+	rc = sqlite_run(
+		db, err,
+		"UPDATE outbox_total SET waiting_rows = waiting_rows - 1,"
+		" waiting_events = waiting_events - ?2, waiting_bytes = waiting_bytes - ?3 WHERE queue = ?1",
+		"tii", (const char *)sqlite3_column_text(statement, 0), sqlite3_column_int64(statement, 1),
+		sqlite3_column_int64(statement, 2));
 	sqlite3_reset(statement);
 	if (rc >= 0)
 		rc = sqlite_run(db, err, "DELETE FROM outbox WHERE id = ?1", "i", id);
@@ -195,9 +206,11 @@ static int delete_run(struct sqlite_db *db, struct sqlite_request *request, stru
 	return 0;
 }
 
-void sqlite_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user)
+void sqlite_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done,
+			  void *user)
 {
-	struct delete *delete = sqlite_request_new(store, sizeof(*delete), true, delete_run, sqlite_answer_done);
+	struct delete *delete =
+		sqlite_request_new(store, sizeof(*delete), true, delete_run, sqlite_answer_done);
 
 	delete->base.done = done;
 	delete->base.user = user;
@@ -225,21 +238,25 @@ static int dead_run(struct sqlite_db *db, struct sqlite_request *request, struct
 		const struct store_dead *letter = &dead->letters[i];
 		size_t len = letter->payload_len;
 		const char *payload = group_clean(request->arena, letter->payload, &len);
-		const char *id = letter->dedup_id != NULL ? letter->dedup_id
-			: sha256_hex(hash, letter->payload, letter->payload_len);
+		const char *id = letter->dedup_id != NULL
+					 ? letter->dedup_id
+					 : sha256_hex(hash, letter->payload, letter->payload_len);
 
-		if (sqlite_run(db, err, "INSERT INTO dead_letter (queue, dedup_id, payload, reason, code, first_at,"
-			       " last_at, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1) ON CONFLICT (queue, dedup_id)"
+		if (sqlite_run(db, err,
+			       "INSERT INTO dead_letter (queue, dedup_id, payload, reason, code, first_at,"
+			       " last_at, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1) ON CONFLICT (queue, "
+			       "dedup_id)"
 			       " DO UPDATE SET count = count + 1, last_at = excluded.last_at,"
-			       " reason = excluded.reason, code = excluded.code", "ttbttt", letter->queue, id, payload,
-			       len, letter->reason, letter->code, now) < 0)
+			       " reason = excluded.reason, code = excluded.code",
+			       "ttbttt", letter->queue, id, payload, len, letter->reason, letter->code,
+			       now) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-void sqlite_dead_letter(struct store *store, const struct store_dead *letters, size_t count, store_done_fn *done,
-			void *user)
+void sqlite_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
+			store_done_fn *done, void *user)
 {
 	struct dead *dead = sqlite_request_new(store, sizeof(*dead), true, dead_run, sqlite_answer_done);
 

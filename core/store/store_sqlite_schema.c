@@ -22,76 +22,76 @@ struct migration {
  * the state they serve, so that finding work costs the same at any depth.
  */
 static const struct migration migrations[] = {
-	{ "tasks, outbox and dead letters",
-	"CREATE TABLE store_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE scrape_request_log ("
-	"	id INTEGER PRIMARY KEY AUTOINCREMENT,"
-	"	idempotency_key TEXT,"
-	"	platform TEXT,"
-	"	source TEXT,"
-	"	account_id TEXT,"
-	"	flow TEXT NOT NULL,"
-	"	status TEXT NOT NULL,"
-	"	priority INTEGER NOT NULL DEFAULT 1,"
-	"	params TEXT NOT NULL,"
-	"	data TEXT,"
-	"	created_at TEXT NOT NULL,"
-	"	scraped_at TEXT,"
-	"	expires_at TEXT,"
-	"	picked_at TEXT,"
-	"	retry_count INTEGER NOT NULL DEFAULT 1,"
-	"	reason TEXT,"
-	"	attempt INTEGER NOT NULL DEFAULT 0,"
-	"	max_attempts INTEGER NOT NULL,"
-	"	crashes INTEGER NOT NULL DEFAULT 0,"
-	"	crashes_alone INTEGER NOT NULL DEFAULT 0,"
-	"	alone INTEGER NOT NULL DEFAULT 0,"
-	"	run_after INTEGER,"
-	"	lease_until INTEGER,"
-	"	lease_token INTEGER,"
-	"	commit_seq INTEGER NOT NULL DEFAULT 0,"
-	"	checkpoint TEXT,"
-	"	worker TEXT,"
-	"	error_code TEXT,"
-	"	unique_key TEXT);"
-	"CREATE UNIQUE INDEX task_idempotency ON scrape_request_log (idempotency_key)"
-	"	WHERE idempotency_key IS NOT NULL;"
-	"CREATE INDEX task_ready ON scrape_request_log (flow, priority, id)"
-	"	WHERE status = 'PENDING' AND run_after IS NULL AND crashes < 2;"
-	"CREATE INDEX task_alone ON scrape_request_log (flow, priority, id)"
-	"	WHERE status = 'PENDING' AND run_after IS NULL AND crashes >= 2;"
-	"CREATE INDEX task_due ON scrape_request_log (run_after, flow)"
-	"	WHERE status = 'PENDING' AND run_after IS NOT NULL;"
-	"CREATE INDEX task_lease ON scrape_request_log (lease_until, flow) WHERE status = 'PROCESSING';"
-	"CREATE INDEX task_expiry ON scrape_request_log (expires_at)"
-	"	WHERE status = 'PENDING' AND expires_at IS NOT NULL;"
-	"CREATE INDEX task_failed ON scrape_request_log (flow, id) WHERE status = 'FAILED';"
-	"CREATE UNIQUE INDEX task_unique ON scrape_request_log (flow, unique_key)"
-	"	WHERE unique_key IS NOT NULL AND status IN ('PENDING', 'PROCESSING');"
-	"CREATE TABLE task_total (flow TEXT, status TEXT, tasks INTEGER NOT NULL,"
-	"	PRIMARY KEY (flow, status)) WITHOUT ROWID;"
-	"CREATE TABLE outbox ("
-	"	id INTEGER PRIMARY KEY AUTOINCREMENT,"
-	"	queue TEXT NOT NULL,"
-	"	events INTEGER NOT NULL,"
-	"	bytes INTEGER NOT NULL,"
-	"	created_ms INTEGER NOT NULL,"
-	"	payload TEXT NOT NULL);"
-	"CREATE INDEX outbox_queue ON outbox (queue, id);"
-	"CREATE TABLE outbox_total (queue TEXT PRIMARY KEY, events INTEGER NOT NULL, waiting_rows INTEGER NOT NULL,"
-	"	waiting_events INTEGER NOT NULL, waiting_bytes INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE dead_letter ("
-	"	id INTEGER PRIMARY KEY AUTOINCREMENT,"
-	"	queue TEXT NOT NULL,"
-	"	dedup_id TEXT NOT NULL,"
-	"	payload TEXT NOT NULL,"
-	"	reason TEXT,"
-	"	code TEXT,"
-	"	first_at TEXT NOT NULL,"
-	"	last_at TEXT NOT NULL,"
-	"	count INTEGER NOT NULL,"
-	"	UNIQUE (queue, dedup_id));"
-	},
+	{"tasks, outbox and dead letters",
+	 "CREATE TABLE store_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+	 "CREATE TABLE scrape_request_log ("
+	 "	id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	 "	idempotency_key TEXT,"
+	 "	platform TEXT,"
+	 "	source TEXT,"
+	 "	account_id TEXT,"
+	 "	flow TEXT NOT NULL,"
+	 "	status TEXT NOT NULL,"
+	 "	priority INTEGER NOT NULL DEFAULT 1,"
+	 "	params TEXT NOT NULL,"
+	 "	data TEXT,"
+	 "	created_at TEXT NOT NULL,"
+	 "	scraped_at TEXT,"
+	 "	expires_at TEXT,"
+	 "	picked_at TEXT,"
+	 "	retry_count INTEGER NOT NULL DEFAULT 1,"
+	 "	reason TEXT,"
+	 "	attempt INTEGER NOT NULL DEFAULT 0,"
+	 "	max_attempts INTEGER NOT NULL,"
+	 "	crashes INTEGER NOT NULL DEFAULT 0,"
+	 "	crashes_alone INTEGER NOT NULL DEFAULT 0,"
+	 "	alone INTEGER NOT NULL DEFAULT 0,"
+	 "	run_after INTEGER,"
+	 "	lease_until INTEGER,"
+	 "	lease_token INTEGER,"
+	 "	commit_seq INTEGER NOT NULL DEFAULT 0,"
+	 "	checkpoint TEXT,"
+	 "	worker TEXT,"
+	 "	error_code TEXT,"
+	 "	unique_key TEXT);"
+	 "CREATE UNIQUE INDEX task_idempotency ON scrape_request_log (idempotency_key)"
+	 "	WHERE idempotency_key IS NOT NULL;"
+	 "CREATE INDEX task_ready ON scrape_request_log (flow, priority, id)"
+	 "	WHERE status = 'PENDING' AND run_after IS NULL AND crashes < 2;"
+	 "CREATE INDEX task_alone ON scrape_request_log (flow, priority, id)"
+	 "	WHERE status = 'PENDING' AND run_after IS NULL AND crashes >= 2;"
+	 "CREATE INDEX task_due ON scrape_request_log (run_after, flow)"
+	 "	WHERE status = 'PENDING' AND run_after IS NOT NULL;"
+	 "CREATE INDEX task_lease ON scrape_request_log (lease_until, flow) WHERE status = 'PROCESSING';"
+	 "CREATE INDEX task_expiry ON scrape_request_log (expires_at)"
+	 "	WHERE status = 'PENDING' AND expires_at IS NOT NULL;"
+	 "CREATE INDEX task_failed ON scrape_request_log (flow, id) WHERE status = 'FAILED';"
+	 "CREATE UNIQUE INDEX task_unique ON scrape_request_log (flow, unique_key)"
+	 "	WHERE unique_key IS NOT NULL AND status IN ('PENDING', 'PROCESSING');"
+	 "CREATE TABLE task_total (flow TEXT, status TEXT, tasks INTEGER NOT NULL,"
+	 "	PRIMARY KEY (flow, status)) WITHOUT ROWID;"
+	 "CREATE TABLE outbox ("
+	 "	id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	 "	queue TEXT NOT NULL,"
+	 "	events INTEGER NOT NULL,"
+	 "	bytes INTEGER NOT NULL,"
+	 "	created_ms INTEGER NOT NULL,"
+	 "	payload TEXT NOT NULL);"
+	 "CREATE INDEX outbox_queue ON outbox (queue, id);"
+	 "CREATE TABLE outbox_total (queue TEXT PRIMARY KEY, events INTEGER NOT NULL, waiting_rows INTEGER "
+	 "NOT NULL,"
+	 "	waiting_events INTEGER NOT NULL, waiting_bytes INTEGER NOT NULL) WITHOUT ROWID;"
+	 "CREATE TABLE dead_letter ("
+	 "	id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	 "	queue TEXT NOT NULL,"
+	 "	dedup_id TEXT NOT NULL,"
+	 "	payload TEXT NOT NULL,"
+	 "	reason TEXT,"
+	 "	code TEXT,"
+	 "	first_at TEXT NOT NULL,"
+	 "	last_at TEXT NOT NULL,"
+	 "	count INTEGER NOT NULL,"
+	 "	UNIQUE (queue, dedup_id));"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
@@ -102,7 +102,8 @@ static int read_version(struct sqlite_db *db, int64_t *version_r, struct error *
 	int64_t there;
 
 	*version_r = 0;
-	if (sqlite_integer(db, &there, err, "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migration'", "") < 0)
+	if (sqlite_integer(db, &there, err, "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migration'",
+			   "") < 0)
 		return -1;
 	if (there == 0)
 		return 0;
@@ -119,15 +120,20 @@ static int migrate_one(struct sqlite_db *db, struct error *err)
 		return -1;
 	if (version >= NEWEST)
 		return 0;
-	if (version == 0 && sqlite_script(db, "CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL,"
-					  " applied_at TEXT NOT NULL)", err) < 0)
+	if (version == 0 &&
+	    sqlite_script(db,
+			  "CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+			  " applied_at TEXT NOT NULL)",
+			  err) < 0)
 		return -1;
 	if (sqlite_script(db, migrations[version].sql, err) < 0)
 		return -1;
-	if (version == 0 && sqlite_run(db, err, "INSERT INTO store_meta (name, value) VALUES ('store_id', ?1)", "t",
-				       uuid_random(id)) < 0)
+	if (version == 0 &&
+	    sqlite_run(db, err, "INSERT INTO store_meta (name, value) VALUES ('store_id', ?1)", "t",
+		       uuid_random(id)) < 0)
 		return -1;
-	if (sqlite_run(db, err, "INSERT INTO schema_migration (version, name, applied_at) VALUES (?1, ?2, ?3)", "itt",
+	if (sqlite_run(db, err,
+		       "INSERT INTO schema_migration (version, name, applied_at) VALUES (?1, ?2, ?3)", "itt",
 		       version + 1, migrations[version].name, clock_format_ms(now, clock_wall_ms())) < 0)
 		return -1;
 	return 1;
@@ -157,11 +163,15 @@ int sqlite_schema_open(struct sqlite_db *db, bool create, char id_r[UUID_TEXT_SI
 	if (read_version(db, &version, err) < 0)
 		return -1;
 	if (version > NEWEST)
-		return error_set(err, ERR_INPUT, "the task store's schema is version %" PRId64 ", newer than the %" PRId64
-				 " this program knows: use a newer program", version, NEWEST);
+		return error_set(err, ERR_INPUT,
+				 "the task store's schema is version %" PRId64 ", newer than the %" PRId64
+				 " this program knows: use a newer program",
+				 version, NEWEST);
 	if (version < NEWEST && !create)
-		return error_set(err, ERR_INPUT, "the task store's schema is version %" PRId64 ", this program needs %"
-				 PRId64 ": start sluiced once to bring it up to date", version, NEWEST);
+		return error_set(err, ERR_INPUT,
+				 "the task store's schema is version %" PRId64 ", this program needs %" PRId64
+				 ": start sluiced once to bring it up to date",
+				 version, NEWEST);
 	if (version < NEWEST && migrate(db, err) < 0)
 		return -1;
 	statement = sqlite_query(db, err, "SELECT value FROM store_meta WHERE name = 'store_id'", "");
@@ -207,8 +217,8 @@ static const char *type_name(enum store_type type)
 static int column_type(struct sqlite_db *db, const struct store_table *table, const char *column,
 		       struct arena *arena, const char **type_r, struct error *err)
 {
-	sqlite3_stmt *statement = sqlite_query(db, err, "SELECT type FROM pragma_table_info(?1) WHERE name = ?2", "tt",
-					       table->name, column);
+	sqlite3_stmt *statement = sqlite_query(
+		db, err, "SELECT type FROM pragma_table_info(?1) WHERE name = ?2", "tt", table->name, column);
 	int rc;
 
 	*type_r = NULL;
@@ -222,18 +232,21 @@ static int column_type(struct sqlite_db *db, const struct store_table *table, co
 	return rc < 0 ? -1 : 0;
 }
 
-static int ensure_column(struct sqlite_db *db, const struct store_table *table, const char *column, const char *type,
-			 struct arena *arena, struct error *err)
+static int ensure_column(struct sqlite_db *db, const struct store_table *table, const char *column,
+			 const char *type, struct arena *arena, struct error *err)
 {
 	const char *there;
 
 	if (column_type(db, table, column, arena, &there, err) < 0)
 		return -1;
 	if (there == NULL)
-		return sqlite_script(db, arena_printf(arena, "ALTER TABLE \"%s\" ADD COLUMN \"%s\" %s", table->name,
-						      column, type), err);
+		return sqlite_script(db,
+				     arena_printf(arena, "ALTER TABLE \"%s\" ADD COLUMN \"%s\" %s",
+						  table->name, column, type),
+				     err);
 	if (strcmp(there, type) != 0)
-		return error_set(err, ERR_INPUT, "table %s: column %s is %s in the task store, the plugin declares %s",
+		return error_set(err, ERR_INPUT,
+				 "table %s: column %s is %s in the task store, the plugin declares %s",
 				 table->name, column, there, type);
 	return 0;
 }
@@ -245,16 +258,19 @@ static int ensure_columns(struct sqlite_db *db, const struct store_table *table,
 
 	for (i = 0; i < table->column_count; i++)
 		if (!str_eq(table->columns[i].name, table->key_column) &&
-		    ensure_column(db, table, table->columns[i].name, type_name(table->columns[i].type), arena, err) < 0)
+		    ensure_column(db, table, table->columns[i].name, type_name(table->columns[i].type), arena,
+				  err) < 0)
 			return -1;
 	if (table->stamped &&
 	    (ensure_column(db, table, "created_at", type_name(STORE_TIMESTAMP), arena, err) < 0 ||
 	     ensure_column(db, table, "updated_at", type_name(STORE_TIMESTAMP), arena, err) < 0))
 		return -1;
 	for (i = 0; i < table->index_count; i++)
-		if (sqlite_script(db, arena_printf(arena, "CREATE INDEX IF NOT EXISTS \"%s_%s\" ON \"%s\" (\"%s\")",
-						   table->name, table->indexes[i], table->name, table->indexes[i]),
-				  err) < 0)
+		if (sqlite_script(
+			    db,
+			    arena_printf(arena, "CREATE INDEX IF NOT EXISTS \"%s_%s\" ON \"%s\" (\"%s\")",
+					 table->name, table->indexes[i], table->name, table->indexes[i]),
+			    err) < 0)
 			return -1;
 	return 0;
 }
@@ -272,8 +288,9 @@ static const char *key_type(const struct store_table *table)
 
 int sqlite_schema_table(struct sqlite_db *db, const struct store_table *table, struct error *err)
 {
-	static const char *const own[] = { "scrape_request_log", "outbox", "outbox_total", "dead_letter", "store_meta",
-					   "schema_migration", "task_total" };
+	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
+					  "dead_letter",        "store_meta", "schema_migration",
+					  "task_total"};
 	struct arena *arena;
 	const char *sql;
 	size_t i;
@@ -283,9 +300,11 @@ int sqlite_schema_table(struct sqlite_db *db, const struct store_table *table, s
 		if (strcmp(table->name, own[i]) == 0)
 			return error_set(err, ERR_INPUT, "table %s is the task store's own", table->name);
 	arena = arena_new();
-	sql = arena_printf(arena, "CREATE TABLE IF NOT EXISTS \"%s\" (id INTEGER PRIMARY KEY AUTOINCREMENT", table->name);
+	sql = arena_printf(arena, "CREATE TABLE IF NOT EXISTS \"%s\" (id INTEGER PRIMARY KEY AUTOINCREMENT",
+			   table->name);
 	if (table->key_column != NULL)
-		sql = arena_printf(arena, "%s, \"%s\" %s NOT NULL UNIQUE", sql, table->key_column, key_type(table));
+		sql = arena_printf(arena, "%s, \"%s\" %s NOT NULL UNIQUE", sql, table->key_column,
+				   key_type(table));
 	rc = sqlite_script(db, arena_printf(arena, "%s)", sql), err);
 	if (rc == 0 && table->key_column != NULL) {
 		/* A table that was there before must already have the key. */
@@ -293,10 +312,12 @@ int sqlite_schema_table(struct sqlite_db *db, const struct store_table *table, s
 
 		rc = column_type(db, table, table->key_column, arena, &there, err);
 		if (rc == 0 && there == NULL)
-			rc = error_set(err, ERR_INPUT, "table %s: the key column %s is missing in the task store",
+			rc = error_set(err, ERR_INPUT,
+				       "table %s: the key column %s is missing in the task store",
 				       table->name, table->key_column);
 		else if (rc == 0 && strcmp(there, key_type(table)) != 0)
-			rc = error_set(err, ERR_INPUT, "table %s: column %s is %s in the task store, the plugin declares %s",
+			rc = error_set(err, ERR_INPUT,
+				       "table %s: column %s is %s in the task store, the plugin declares %s",
 				       table->name, table->key_column, there, key_type(table));
 	}
 	if (rc == 0)

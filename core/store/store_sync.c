@@ -126,10 +126,11 @@ static void on_claimed(void *user, const struct task_row *rows, size_t count, co
 	size_t i, j;
 
 	for (i = 0; i < count; i++) {
-		const char **texts[] = { &copy[i].flow, &copy[i].platform, &copy[i].params, &copy[i].account_id,
-					 &copy[i].source, &copy[i].data, &copy[i].checkpoint, &copy[i].worker,
-					 &copy[i].error_code, &copy[i].unique_key, &copy[i].reason, &copy[i].created_at,
-					 &copy[i].scraped_at, &copy[i].picked_at, &copy[i].expires_at };
+		const char **texts[] = {&copy[i].flow,       &copy[i].platform,  &copy[i].params,
+					&copy[i].account_id, &copy[i].source,    &copy[i].data,
+					&copy[i].checkpoint, &copy[i].worker,    &copy[i].error_code,
+					&copy[i].unique_key, &copy[i].reason,    &copy[i].created_at,
+					&copy[i].scraped_at, &copy[i].picked_at, &copy[i].expires_at};
 
 		for (j = 0; j < sizeof(texts) / sizeof(texts[0]); j++)
 			copy_text(sync->arena, texts[j]);
@@ -163,8 +164,8 @@ static void on_outbox(void *user, const struct store_outbox_row *rows, size_t co
 
 /* --- calls --- */
 
-int store_sync_submit(struct store_sync *sync, const struct store_new_task *tasks, size_t count, int64_t *ids_r,
-		      struct error *err)
+int store_sync_submit(struct store_sync *sync, const struct store_new_task *tasks, size_t count,
+		      int64_t *ids_r, struct error *err)
 {
 	sync->ids = ids_r;
 	store_submit(sync->store, tasks, count, on_ids, sync);
@@ -236,21 +237,21 @@ static int sync_depths(struct store_sync *sync, void (*call)(struct store *, sto
 	return rc;
 }
 
-int store_sync_depths(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r, size_t *count_r,
-		      struct error *err)
+int store_sync_depths(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r,
+		      size_t *count_r, struct error *err)
 {
 	return sync_depths(sync, store_depths, arena, rows_r, count_r, err);
 }
 
-int store_sync_ready(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r, size_t *count_r,
-		     struct error *err)
+int store_sync_ready(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r,
+		     size_t *count_r, struct error *err)
 {
 	return sync_depths(sync, store_ready, arena, rows_r, count_r, err);
 }
 
 int store_sync_outbox_read(struct store_sync *sync, const char *queue, const int64_t *skip, size_t skip_count,
-			   size_t max_rows, size_t max_bytes, struct arena *arena, struct store_outbox_row **rows_r,
-			   size_t *count_r, struct error *err)
+			   size_t max_rows, size_t max_bytes, struct arena *arena,
+			   struct store_outbox_row **rows_r, size_t *count_r, struct error *err)
 {
 	int rc;
 

@@ -21,8 +21,8 @@ struct store *store_sync_store(struct store_sync *sync);
 struct loop *store_sync_loop(struct store_sync *sync);
 
 /* ids_r: room for count. */
-int store_sync_submit(struct store_sync *sync, const struct store_new_task *tasks, size_t count, int64_t *ids_r,
-		      struct error *err);
+int store_sync_submit(struct store_sync *sync, const struct store_new_task *tasks, size_t count,
+		      int64_t *ids_r, struct error *err);
 /* rows_r with all their texts are copied into the arena. */
 int store_sync_claim(struct store_sync *sync, struct store_claim *claim, struct arena *arena,
 		     struct task_row **rows_r, size_t *count_r, struct error *err);
@@ -31,13 +31,13 @@ int store_sync_extend(struct store_sync *sync, struct store_lease *leases, size_
 		      struct error *err);
 int store_sync_rescue(struct store_sync *sync, int64_t *count_r, struct error *err);
 /* rows_r and names are copied into the arena. */
-int store_sync_depths(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r, size_t *count_r,
-		      struct error *err);
-int store_sync_ready(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r, size_t *count_r,
-		     struct error *err);
+int store_sync_depths(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r,
+		      size_t *count_r, struct error *err);
+int store_sync_ready(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r,
+		     size_t *count_r, struct error *err);
 int store_sync_outbox_read(struct store_sync *sync, const char *queue, const int64_t *skip, size_t skip_count,
-			   size_t max_rows, size_t max_bytes, struct arena *arena, struct store_outbox_row **rows_r,
-			   size_t *count_r, struct error *err);
+			   size_t max_rows, size_t max_bytes, struct arena *arena,
+			   struct store_outbox_row **rows_r, size_t *count_r, struct error *err);
 int store_sync_outbox_delete(struct store_sync *sync, const int64_t *ids, size_t count, struct error *err);
 int store_sync_outbox_last(struct store_sync *sync, int64_t *id_r, struct error *err);
 int store_sync_outbox_bytes(struct store_sync *sync, int64_t *bytes_r, struct error *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The event a task's change of status leaves: one object for the queue scrape_request_log_events. Any thread. */
+/* The event a task's change of status leaves, for scrape_request_log_events. Any thread. */
 #ifndef SLUICE_STORE_TASK_EVENT_H
 #define SLUICE_STORE_TASK_EVENT_H
 

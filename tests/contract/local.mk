@@ -30,3 +30,12 @@ tests_contract_store_sqlite_test_SOURCES = \
 	tests/contract/store_fixture.h \
 	tests/contract/store_sqlite_test.c
 tests_contract_store_sqlite_test_LDADD = core/libcore.a $(TEST_LIBS)
+
+check_PROGRAMS += tests/contract/bus_test
+TESTS += tests/contract/bus_test
+tests_contract_bus_test_SOURCES = \
+	tests/contract/bus_test.c \
+	tests/contract/store_cases.h \
+	tests/contract/store_fixture.c \
+	tests/contract/store_fixture.h
+tests_contract_bus_test_LDADD = core/libcore.a $(TEST_LIBS)

@@ -37,7 +37,7 @@ static void values_come_back_with_their_types(void **state)
 {
 	struct fixture *fx = *state;
 	const char **values = three(fx, "it's \"\xc3\xa9\"", "b", "c");
-	struct store_upsert upsert = { &fixture_table, fx->flow, values };
+	struct store_upsert upsert = {&fixture_table, fx->flow, values};
 	const struct json *row;
 
 	values[COL_COUNT] = "9007199254740993";
@@ -62,7 +62,7 @@ static void values_come_back_with_their_types(void **state)
 static void column_rules(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_upsert upsert = { .table = &fixture_table, .key = fx->flow };
+	struct store_upsert upsert = {.table = &fixture_table, .key = fx->flow};
 
 	upsert.values = three(fx, "a", "a", NULL);
 	write_rows(fx, &upsert, 1);
@@ -86,7 +86,7 @@ static void column_rules(void **state)
 static void stamps_are_kept(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_upsert upsert = { &fixture_table, fx->flow, three(fx, "a", NULL, NULL) };
+	struct store_upsert upsert = {&fixture_table, fx->flow, three(fx, "a", NULL, NULL)};
 	char created[40], updated[40];
 	const struct json *row;
 
@@ -107,8 +107,8 @@ static void group_is_merged_by_the_rules(void **state)
 {
 	struct fixture *fx = *state;
 	struct store_upsert upserts[2] = {
-		{ &fixture_table, fx->flow, three(fx, "a", "a", "first") },
-		{ &fixture_table, fx->flow, three(fx, "", NULL, "second") },
+		{&fixture_table, fx->flow, three(fx, "a", "a", "first")},
+		{&fixture_table, fx->flow, three(fx, "", NULL, "second")},
 	};
 	struct store_commit group[2];
 	struct task_row *rows;
@@ -137,8 +137,9 @@ static void many_rows_in_one_commit(void **state)
 	size_t i;
 
 	for (i = 0; i < 1000; i++)
-		upserts[i] = (struct store_upsert){ &fixture_table, arena_printf(fx->arena, "%s/%zu", fx->flow, i % 500),
-						    three(fx, fx->flow, i < 500 ? "old" : "new", NULL) };
+		upserts[i] = (struct store_upsert){&fixture_table,
+						   arena_printf(fx->arena, "%s/%zu", fx->flow, i % 500),
+						   three(fx, fx->flow, i < 500 ? "old" : "new", NULL)};
 	write_rows(fx, upserts, 1000);
 	assert_int_equal(fixture_row_count(fx, &fixture_table, "kept", fx->flow), 500);
 	assert_json(fixture_row(fx, arena_printf(fx->arena, "%s/499", fx->flow)), "overwritten", "\"new\"");
@@ -147,9 +148,9 @@ static void many_rows_in_one_commit(void **state)
 static void append_only_rows_are_never_merged(void **state)
 {
 	struct fixture *fx = *state;
-	const char *values[2] = { fx->flow, "not written" };
-	struct store_upsert upserts[3] = { { &fixture_log, NULL, values }, { &fixture_log, NULL, values },
-					   { &fixture_log, NULL, values } };
+	const char *values[2] = {fx->flow, "not written"};
+	struct store_upsert upserts[3] = {
+		{&fixture_log, NULL, values}, {&fixture_log, NULL, values}, {&fixture_log, NULL, values}};
 
 	write_rows(fx, upserts, 3);
 	assert_int_equal(fixture_row_count(fx, &fixture_log, "actor", fx->flow), 3);
@@ -162,7 +163,7 @@ static void refused_alone(struct fixture *fx, int column, const char *value)
 {
 	const char **bad = three(fx, "x", "x", "x");
 	struct store_upsert upserts[3];
-	struct store_outbox out = { fx->queue, "{\"n\":1}", 7, 1 };
+	struct store_outbox out = {fx->queue, "{\"n\":1}", 7, 1};
 	struct store_commit group[3];
 	struct task_row *rows;
 	int64_t before = fixture_total(fx, fx->queue, "events");
@@ -173,8 +174,9 @@ static void refused_alone(struct fixture *fx, int column, const char *value)
 		fixture_submit(fx, 1);
 	rows = fixture_claim_from(fx, fx->sync, 3, 60000, false, &count);
 	for (i = 0; i < 3; i++) {
-		upserts[i] = (struct store_upsert){ &fixture_table, arena_printf(fx->arena, "%s-%d-%zu", fx->flow, column, i),
-						    i == 1 ? bad : three(fx, "good", NULL, NULL) };
+		upserts[i] = (struct store_upsert){&fixture_table,
+						   arena_printf(fx->arena, "%s-%d-%zu", fx->flow, column, i),
+						   i == 1 ? bad : three(fx, "good", NULL, NULL)};
 		group[i] = fixture_commit(&rows[i], STORE_COMPLETE);
 		group[i].upserts = &upserts[i];
 		group[i].upsert_count = 1;
@@ -213,7 +215,7 @@ static void bad_data_refuses_its_task_alone(void **state)
 static void row_without_key_is_refused(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_upsert upsert = { &fixture_table, "", three(fx, "a", NULL, NULL) };
+	struct store_upsert upsert = {&fixture_table, "", three(fx, "a", NULL, NULL)};
 	struct store_commit commit;
 
 	fixture_submit(fx, 1);
@@ -229,7 +231,7 @@ static void row_without_key_is_refused(void **state)
 /* Completes tasks as one group, each with this payload. */
 static void emit(struct fixture *fx, size_t tasks, const char *payload, size_t len, uint32_t events)
 {
-	struct store_outbox out = { fx->queue, payload, len, events };
+	struct store_outbox out = {fx->queue, payload, len, events};
 	struct store_commit *group = arena_alloc(fx->arena, tasks * sizeof(*group));
 	struct task_row *rows;
 	size_t count, i;
@@ -246,13 +248,13 @@ static void emit(struct fixture *fx, size_t tasks, const char *payload, size_t l
 	fixture_write(fx, group, tasks);
 }
 
-static struct store_outbox_row *read_rows(struct fixture *fx, const int64_t *skip, size_t skip_count, size_t max_rows,
-					  size_t max_bytes, size_t *count_r)
+static struct store_outbox_row *read_rows(struct fixture *fx, const int64_t *skip, size_t skip_count,
+					  size_t max_rows, size_t max_bytes, size_t *count_r)
 {
 	struct store_outbox_row *rows;
 
-	assert_good(fx, store_sync_outbox_read(fx->sync, fx->queue, skip, skip_count, max_rows, max_bytes, fx->arena,
-					       &rows, count_r, &fx->err));
+	assert_good(fx, store_sync_outbox_read(fx->sync, fx->queue, skip, skip_count, max_rows, max_bytes,
+					       fx->arena, &rows, count_r, &fx->err));
 	return rows;
 }
 
@@ -282,13 +284,14 @@ static void outbox_rows_are_cut(void **state)
 	fx->options.outbox_row_events = 4;
 	fx->options.outbox_row_bytes = 100;
 	fixture_reopen(fx);
-	emit(fx, 5, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}", 23, 3);	/* by events: never two tasks in one row */
+	emit(fx, 5, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}", 23, 3); /* by events: never two tasks in one row */
 	rows = read_rows(fx, NULL, 0, 100, 10000, &count);
 	assert_int_equal(count, 5);
-	emit(fx, 1, "{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}", 26, 9);	/* larger than a row: between its lines */
+	emit(fx, 1, "{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}", 26, 9); /* larger than a row: between its lines */
 	rows = read_rows(fx, NULL, 0, 100, 10000, &count);
 	assert_int_equal(count, 8);
-	emit(fx, 2, "{\"long\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}", 81, 1);
+	emit(fx, 2, "{\"long\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}",
+	     81, 1);
 	rows = read_rows(fx, NULL, 0, 100, 10000, &count);
 	assert_int_equal(count, 10);
 	for (i = 0; i < count; i++)
@@ -345,7 +348,7 @@ static void deleting_outbox_rows_keeps_the_total(void **state)
 	assert_good(fx, store_sync_outbox_last(fx->sync, &last, &fx->err));
 	assert_true(last >= rows[1].id);
 	assert_good(fx, store_sync_outbox_bytes(fx->sync, &bytes_before, &fx->err));
-	ids[0] = ids[1] = rows[0].id;	/* the second is gone already */
+	ids[0] = ids[1] = rows[0].id; /* the second is gone already */
 	ids[2] = INT64_MAX;
 	assert_good(fx, store_sync_outbox_delete(fx->sync, ids, 3, &fx->err));
 	assert_good(fx, store_sync_outbox_bytes(fx->sync, &bytes_after, &fx->err));
@@ -361,9 +364,9 @@ static void dead_letters_are_kept_once(void **state)
 {
 	struct fixture *fx = *state;
 	struct store_dead letters[3] = {
-		{ fx->queue, "{\"a\":\0}", 7, "not JSON", "json", "id-1" },
-		{ fx->queue, "{}", 2, "no column", "column", NULL },
-		{ fx->queue, "{}", 2, "no column still", "column", NULL },
+		{fx->queue, "{\"a\":\0}", 7, "not JSON", "json", "id-1"},
+		{fx->queue, "{}", 2, "no column", "column", NULL},
+		{fx->queue, "{}", 2, "no column still", "column", NULL},
 	};
 	struct json_doc *doc;
 	struct buf out;
@@ -408,7 +411,7 @@ static size_t list_count(struct fixture *fx, const struct store_task_filter *fil
 static void task_list_filters_and_pages(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_task_filter filter = { .flow = fx->flow, .limit = 10 };
+	struct store_task_filter filter = {.flow = fx->flow, .limit = 10};
 	struct store_commit commit;
 	int64_t ids[3], first = 0;
 	size_t i;
@@ -424,10 +427,10 @@ static void task_list_filters_and_pages(void **state)
 	filter.before_id = ids[1];
 	assert_int_equal(list_count(fx, &filter, &first), 1);
 	assert_int_equal(first, ids[0]);
-	filter = (struct store_task_filter){ .flow = fx->flow, .status = "FAILED", .limit = 10 };
+	filter = (struct store_task_filter){.flow = fx->flow, .status = "FAILED", .limit = 10};
 	assert_int_equal(list_count(fx, &filter, &first), 1);
 	assert_int_equal(first, ids[0]);
-	filter = (struct store_task_filter){ .status = "PENDING", .limit = 2 };
+	filter = (struct store_task_filter){.status = "PENDING", .limit = 2};
 	assert_int_equal(list_count(fx, &filter, &first), 2);
 }
 
@@ -460,7 +463,8 @@ static const struct store_depth *depth_of(struct fixture *fx, bool ready)
 static void depths_count_every_state(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task later = { .flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = INT64_MAX / 2 };
+	struct store_new_task later = {
+		.flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = INT64_MAX / 2};
 	const struct store_depth *depth;
 	struct store_commit commit;
 	struct task_row *row;
@@ -494,11 +498,12 @@ static void depths_count_every_state(void **state)
 static void tables_are_widened_but_not_changed(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_column columns[3] = { { "a", STORE_TEXT, STORE_KEEP, true }, { "b", STORE_BIGINT, STORE_KEEP, true },
-					   { "c", STORE_JSON, STORE_KEEP, true } };
+	struct store_column columns[3] = {{"a", STORE_TEXT, STORE_KEEP, true},
+					  {"b", STORE_BIGINT, STORE_KEEP, true},
+					  {"c", STORE_JSON, STORE_KEEP, true}};
 	char name[60];
-	struct store_table table = { name, "the_key", false, columns, 2, NULL, 0 };
-	const struct store_table *const tables[] = { &table };
+	struct store_table table = {name, "the_key", false, columns, 2, NULL, 0};
+	const struct store_table *const tables[] = {&table};
 	struct store *store = store_sync_store(fx->sync);
 
 	snprintf(name, sizeof(name), "t_%s", fx->flow);
@@ -535,10 +540,10 @@ static void on_ids(void *user, const int64_t *ids, size_t count, const struct er
 static void queued_requests_share_transactions(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task task = { .flow = fx->flow, .params = "{}", .priority = 1 };
+	struct store_new_task task = {.flow = fx->flow, .params = "{}", .priority = 1};
 	struct store *store = store_sync_store(fx->sync);
 	struct store_stats before, after;
-	struct many many = { 0, 0 };
+	struct many many = {0, 0};
 	size_t i;
 
 	store_stats(store, &before);
@@ -556,8 +561,8 @@ static void queued_requests_share_transactions(void **state)
 static void closing_answers_everything(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task task = { .flow = fx->flow, .params = "{}", .priority = 1 };
-	struct many many = { 0, 0 };
+	struct store_new_task task = {.flow = fx->flow, .params = "{}", .priority = 1};
+	struct many many = {0, 0};
 	const struct store_depth *depth;
 	size_t i;
 

@@ -12,24 +12,25 @@
 #include "base/str.h"
 
 static const struct store_column columns[COLUMNS] = {
-	[COL_KEPT] = { "kept", STORE_TEXT, STORE_KEEP, true },
-	[COL_OVERWRITTEN] = { "overwritten", STORE_TEXT, STORE_OVERWRITE, true },
-	[COL_ONCE] = { "once", STORE_TEXT, STORE_ONCE, true },
-	[COL_COUNT] = { "followers", STORE_BIGINT, STORE_KEEP, true },
-	[COL_RATIO] = { "ratio", STORE_DOUBLE, STORE_KEEP, true },
-	[COL_FLAG] = { "flag", STORE_BOOLEAN, STORE_KEEP, true },
-	[COL_JSON] = { "detail", STORE_JSON, STORE_KEEP, true },
-	[COL_TIME] = { "published_at", STORE_TIMESTAMP, STORE_KEEP, true },
-	[COL_TAGS] = { "tags", STORE_TEXT_ARRAY, STORE_KEEP, true },
+	[COL_KEPT] = {"kept", STORE_TEXT, STORE_KEEP, true},
+	[COL_OVERWRITTEN] = {"overwritten", STORE_TEXT, STORE_OVERWRITE, true},
+	[COL_ONCE] = {"once", STORE_TEXT, STORE_ONCE, true},
+	[COL_COUNT] = {"followers", STORE_BIGINT, STORE_KEEP, true},
+	[COL_RATIO] = {"ratio", STORE_DOUBLE, STORE_KEEP, true},
+	[COL_FLAG] = {"flag", STORE_BOOLEAN, STORE_KEEP, true},
+	[COL_JSON] = {"detail", STORE_JSON, STORE_KEEP, true},
+	[COL_TIME] = {"published_at", STORE_TIMESTAMP, STORE_KEEP, true},
+	[COL_TAGS] = {"tags", STORE_TEXT_ARRAY, STORE_KEEP, true},
 };
-static const char *const indexes[] = { "kept" };
-const struct store_table fixture_table = { "contract_profile", "profile_id", true, columns, COLUMNS, indexes, 1 };
+static const char *const indexes[] = {"kept"};
+const struct store_table fixture_table = {
+	"contract_profile", "profile_id", true, columns, COLUMNS, indexes, 1};
 
 static const struct store_column log_columns[] = {
-	{ "actor", STORE_TEXT, STORE_OVERWRITE, true },
-	{ "unwritten", STORE_TEXT, STORE_OVERWRITE, false },
+	{"actor", STORE_TEXT, STORE_OVERWRITE, true},
+	{"unwritten", STORE_TEXT, STORE_OVERWRITE, false},
 };
-const struct store_table fixture_log = { "contract_log", NULL, false, log_columns, 2, NULL, 0 };
+const struct store_table fixture_log = {"contract_log", NULL, false, log_columns, 2, NULL, 0};
 
 static char directory[200];
 
@@ -44,7 +45,8 @@ static void make_url(struct fixture *fx, int number)
 	if (directory[0] == '\0') {
 		const char *tmp = getenv("TMPDIR");
 
-		str_format(directory, sizeof(directory), "%s/sluice-store-XXXXXX", tmp != NULL ? tmp : "/tmp");
+		str_format(directory, sizeof(directory), "%s/sluice-store-XXXXXX",
+			   tmp != NULL ? tmp : "/tmp");
 		assert_non_null(mkdtemp(directory));
 	}
 	str_format(fx->url, sizeof(fx->url), "sqlite:%s/%d.db", directory, number);
@@ -52,7 +54,7 @@ static void make_url(struct fixture *fx, int number)
 
 struct store_sync *fixture_open(struct fixture *fx)
 {
-	const struct store_table *const tables[] = { &fixture_table, &fixture_log };
+	const struct store_table *const tables[] = {&fixture_table, &fixture_log};
 	struct store_sync *sync = store_sync_open(fx->url, &fx->options, true, &fx->err);
 
 	if (sync == NULL)
@@ -88,7 +90,7 @@ int fixture_setup(void **state)
 int fixture_teardown(void **state)
 {
 	struct fixture *fx = *state;
-	const char *suffixes[] = { "", "-wal", "-shm" };
+	const char *suffixes[] = {"", "-wal", "-shm"};
 	char path[320];
 	size_t i;
 
@@ -107,20 +109,27 @@ int fixture_teardown(void **state)
 
 int64_t fixture_submit(struct fixture *fx, int priority)
 {
-	struct store_new_task task = { .flow = fx->flow, .platform = "INSTAGRAM", .params = "{\"handle\":\"abc\"}",
-				       .priority = priority, .max_attempts = 3 };
+	struct store_new_task task = {.flow = fx->flow,
+				      .platform = "INSTAGRAM",
+				      .params = "{\"handle\":\"abc\"}",
+				      .priority = priority,
+				      .max_attempts = 3};
 	int64_t id;
 
 	assert_good(fx, store_sync_submit(fx->sync, &task, 1, &id, &fx->err));
 	return id;
 }
 
-struct task_row *fixture_claim_from(struct fixture *fx, struct store_sync *sync, size_t slots, int64_t lease_ms,
-				    bool alone, size_t *count_r)
+struct task_row *fixture_claim_from(struct fixture *fx, struct store_sync *sync, size_t slots,
+				    int64_t lease_ms, bool alone, size_t *count_r)
 {
-	const char *flows[] = { fx->flow };
-	struct store_claim claim = { .flows = flows, .slots = &slots, .flow_count = 1, .worker = "test/1",
-				     .lease_ms = lease_ms, .alone_allowed = alone };
+	const char *flows[] = {fx->flow};
+	struct store_claim claim = {.flows = flows,
+				    .slots = &slots,
+				    .flow_count = 1,
+				    .worker = "test/1",
+				    .lease_ms = lease_ms,
+				    .alone_allowed = alone};
 	struct task_row *rows;
 
 	assert_good(fx, store_sync_claim(sync, &claim, fx->arena, &rows, count_r, &fx->err));
@@ -138,8 +147,11 @@ struct task_row *fixture_claim(struct fixture *fx)
 
 struct store_commit fixture_commit(const struct task_row *row, enum store_end end)
 {
-	struct store_commit commit = { .task_id = row->id, .lease_token = row->lease_token,
-				       .commit_seq = row->commit_seq, .end = end, .data = "null" };
+	struct store_commit commit = {.task_id = row->id,
+				      .lease_token = row->lease_token,
+				      .commit_seq = row->commit_seq,
+				      .end = end,
+				      .data = "null"};
 
 	if (end == STORE_SLICE)
 		commit.lease_until_ms = clock_wall_ms() + 60000;
@@ -198,7 +210,8 @@ const struct json *fixture_row(struct fixture *fx, const char *key)
 	return json_at(parse(fx, &out), "0");
 }
 
-size_t fixture_row_count(struct fixture *fx, const struct store_table *table, const char *column, const char *value)
+size_t fixture_row_count(struct fixture *fx, const struct store_table *table, const char *column,
+			 const char *value)
 {
 	struct buf out;
 
@@ -227,8 +240,8 @@ const struct json *fixture_events(struct fixture *fx, const char *queue)
 	struct buf out;
 	size_t count, i, j;
 
-	assert_good(fx, store_sync_outbox_read(fx->sync, queue, NULL, 0, 1000, 1 << 30, fx->arena, &rows, &count,
-					       &fx->err));
+	assert_good(fx, store_sync_outbox_read(fx->sync, queue, NULL, 0, 1000, 1 << 30, fx->arena, &rows,
+					       &count, &fx->err));
 	buf_init(&out);
 	buf_addc(&out, '[');
 	for (i = 0; i < count; i++) {

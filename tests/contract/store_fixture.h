@@ -33,7 +33,10 @@ struct fixture {
 /* The table the tests upsert into: one column of every type and rule. */
 extern const struct store_table fixture_table;
 extern const struct store_table fixture_log;	/* append-only */
-enum { COL_KEPT, COL_OVERWRITTEN, COL_ONCE, COL_COUNT, COL_RATIO, COL_FLAG, COL_JSON, COL_TIME, COL_TAGS, COLUMNS };
+enum fixture_column {
+	COL_KEPT, COL_OVERWRITTEN, COL_ONCE, COL_COUNT, COL_RATIO, COL_FLAG, COL_JSON, COL_TIME, COL_TAGS,
+	COLUMNS
+};
 
 /* For cmocka: fills *state with a struct fixture. */
 int fixture_setup(void **state);
@@ -51,8 +54,8 @@ void fixture_reopen(struct fixture *fx);
 /* One task of fx->flow; returns its id. */
 int64_t fixture_submit(struct fixture *fx, int priority);
 /* Claims up to slots tasks of fx->flow through sync. */
-struct task_row *fixture_claim_from(struct fixture *fx, struct store_sync *sync, size_t slots, int64_t lease_ms,
-				    bool alone, size_t *count_r);
+struct task_row *fixture_claim_from(struct fixture *fx, struct store_sync *sync, size_t slots,
+				    int64_t lease_ms, bool alone, size_t *count_r);
 /* Claims exactly one. */
 struct task_row *fixture_claim(struct fixture *fx);
 /* A commit of the task without output. */
@@ -66,8 +69,9 @@ int64_t fixture_rescue(struct fixture *fx);
 
 /* JSON answers, parsed; valid until the next. */
 const struct json *fixture_task(struct fixture *fx, int64_t id);
-const struct json *fixture_row(struct fixture *fx, const char *key);	/* of fixture_table; NULL when there is none */
-size_t fixture_row_count(struct fixture *fx, const struct store_table *table, const char *column, const char *value);
+const struct json *fixture_row(struct fixture *fx, const char *key);	/* of fixture_table, or NULL */
+size_t fixture_row_count(struct fixture *fx, const struct store_table *table, const char *column,
+			 const char *value);
 int64_t fixture_total(struct fixture *fx, const char *queue, const char *member);
 /* The waiting events of queue, in order, as a JSON array. */
 const struct json *fixture_events(struct fixture *fx, const char *queue);

@@ -14,11 +14,12 @@
 
 #define EVENTS 5
 
-/* In a child: commits whatever it can claim until there is nothing left. Each task appends a row naming itself. */
+/* In a child: commits whatever it can claim until there is nothing left. Each task appends a row naming
+ * itself. */
 static void work(struct fixture *fx)
 {
 	struct store_sync *sync = fixture_open(fx);
-	struct store_outbox out = { fx->queue, "{}\n{}\n{}\n{}\n{}", 14, EVENTS };
+	struct store_outbox out = {fx->queue, "{}\n{}\n{}\n{}\n{}", 14, EVENTS};
 	size_t count, i;
 
 	for (;;) {
@@ -32,7 +33,7 @@ static void work(struct fixture *fx)
 			const char **values = arena_alloc(fx->arena, 2 * sizeof(*values));
 
 			values[0] = arena_printf(fx->arena, "%s/%lld", fx->flow, (long long)rows[i].id);
-			upserts[i] = (struct store_upsert){ &fixture_log, NULL, values };
+			upserts[i] = (struct store_upsert){&fixture_log, NULL, values};
 			group[i] = fixture_commit(&rows[i], STORE_COMPLETE);
 			group[i].upserts = &upserts[i];
 			group[i].upsert_count = 1;
@@ -68,7 +69,8 @@ static void submit_many(struct fixture *fx, size_t count, int64_t *ids)
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		tasks[i] = (struct store_new_task){ .flow = fx->flow, .params = "{}", .priority = 1, .max_attempts = 3 };
+		tasks[i] = (struct store_new_task){
+			.flow = fx->flow, .params = "{}", .priority = 1, .max_attempts = 3};
 	assert_good(fx, store_sync_submit(fx->sync, tasks, count, ids, &fx->err));
 }
 
@@ -104,8 +106,10 @@ static void processes_share_tasks_exactly_once(void **state)
 	assert_int_equal(completed(fx), TASKS);
 	assert_int_equal(fixture_total(fx, fx->queue, "events"), TASKS * EVENTS);
 	for (i = 0; i < TASKS; i++)
-		assert_int_equal(fixture_row_count(fx, &fixture_log, "actor",
-						   arena_printf(fx->arena, "%s/%lld", fx->flow, (long long)ids[i])), 1);
+		assert_int_equal(
+			fixture_row_count(fx, &fixture_log, "actor",
+					  arena_printf(fx->arena, "%s/%lld", fx->flow, (long long)ids[i])),
+			1);
 }
 
 static int64_t waiting_events(struct fixture *fx)
@@ -114,8 +118,8 @@ static int64_t waiting_events(struct fixture *fx)
 	int64_t events = 0;
 	size_t count, i;
 
-	assert_good(fx, store_sync_outbox_read(fx->sync, fx->queue, NULL, 0, 100000, 1 << 30, fx->arena, &rows, &count,
-					       &fx->err));
+	assert_good(fx, store_sync_outbox_read(fx->sync, fx->queue, NULL, 0, 100000, 1 << 30, fx->arena,
+					       &rows, &count, &fx->err));
 	for (i = 0; i < count; i++)
 		events += rows[i].events;
 	return events;
@@ -199,10 +203,8 @@ static void unknown_scheme_names_the_known(void **state)
 }
 
 static const struct CMUnitTest cases[] = {
-	CASE(processes_share_tasks_exactly_once),
-	CASE(killed_process_leaves_whole_commits),
-	CASE(killed_process_loses_no_task),
-	CASE(store_id_is_kept),
+	CASE(processes_share_tasks_exactly_once), CASE(killed_process_leaves_whole_commits),
+	CASE(killed_process_loses_no_task),       CASE(store_id_is_kept),
 	CASE(unknown_scheme_names_the_known),
 };
 

@@ -56,7 +56,8 @@ static void migrations_are_recorded(void **state)
 	int64_t highest, count;
 
 	open_raw(fx, &db);
-	assert_good(fx, sqlite_integer(&db, &highest, &fx->err, "SELECT max(version) FROM schema_migration", ""));
+	assert_good(fx,
+		    sqlite_integer(&db, &highest, &fx->err, "SELECT max(version) FROM schema_migration", ""));
 	assert_good(fx, sqlite_integer(&db, &count, &fx->err, "SELECT count(*) FROM schema_migration", ""));
 	assert_true(highest >= 1);
 	assert_int_equal(count, highest);
@@ -69,7 +70,8 @@ static void newer_schema_is_refused(void **state)
 	struct sqlite_db db;
 
 	open_raw(fx, &db);
-	assert_good(fx, sqlite_script(&db, "INSERT INTO schema_migration VALUES (999, 'later', '')", &fx->err));
+	assert_good(fx,
+		    sqlite_script(&db, "INSERT INTO schema_migration VALUES (999, 'later', '')", &fx->err));
 	sqlite_db_close(&db);
 	assert_null(store_sync_open(fx->url, &fx->options, true, &fx->err));
 	assert_int_equal(fx->err.code, ERR_INPUT);
@@ -129,7 +131,7 @@ static void memory_store_works(void **state)
 static void held_lock_is_waited_for_and_then_reported(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task task = { .flow = fx->flow, .params = "{}", .priority = 1 };
+	struct store_new_task task = {.flow = fx->flow, .params = "{}", .priority = 1};
 	struct sqlite_db db;
 	int64_t id, start;
 
@@ -154,9 +156,12 @@ static void claim_uses_its_index(void **state)
 	bool sorted = false;
 
 	open_raw(fx, &db);
-	plan = sqlite_query(&db, &fx->err, "EXPLAIN QUERY PLAN SELECT * FROM scrape_request_log INDEXED BY task_ready"
-			    " WHERE flow = ?1 AND status = 'PENDING' AND run_after IS NULL AND crashes < 2 AND"
-			    " (expires_at IS NULL OR expires_at > ?2) ORDER BY priority, id LIMIT ?3", "tti", "f", "", (int64_t)5);
+	plan = sqlite_query(
+		&db, &fx->err,
+		"EXPLAIN QUERY PLAN SELECT * FROM scrape_request_log INDEXED BY task_ready"
+		" WHERE flow = ?1 AND status = 'PENDING' AND run_after IS NULL AND crashes < 2 AND"
+		" (expires_at IS NULL OR expires_at > ?2) ORDER BY priority, id LIMIT ?3",
+		"tti", "f", "", (int64_t)5);
 	assert_non_null(plan);
 	while (sqlite_step(&db, plan, &fx->err) > 0)
 		sorted |= strstr((const char *)sqlite3_column_text(plan, 3), "TEMP B-TREE") != NULL;

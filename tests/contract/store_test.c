@@ -30,8 +30,12 @@ static void new_task_is_pending(void **state)
 static void new_task_leaves_event(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task task = { .flow = fx->flow, .platform = "YOUTUBE", .params = "{\"a\":[1]}", .priority = 4,
-				       .reason = "because \"so\"", .expires_at_ms = 1767225600000 };
+	struct store_new_task task = {.flow = fx->flow,
+				      .platform = "YOUTUBE",
+				      .params = "{\"a\":[1]}",
+				      .priority = 4,
+				      .reason = "because \"so\"",
+				      .expires_at_ms = 1767225600000};
 	const struct json *event;
 	char id_text[32];
 	int64_t id, stamp;
@@ -84,7 +88,7 @@ static void no_status_queue_drops_events(void **state)
 static void unique_key_refuses_live_twin(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task task = { .flow = fx->flow, .params = "{}", .priority = 1, .unique_key = "abc" };
+	struct store_new_task task = {.flow = fx->flow, .params = "{}", .priority = 1, .unique_key = "abc"};
 	struct store_commit commit;
 	int64_t id;
 
@@ -104,9 +108,9 @@ static void submit_is_all_or_none(void **state)
 {
 	struct fixture *fx = *state;
 	struct store_new_task tasks[3] = {
-		{ .flow = fx->flow, .params = "{}", .priority = 1 },
-		{ .flow = fx->flow, .params = "{}", .priority = 1, .unique_key = "twin" },
-		{ .flow = fx->flow, .params = "{}", .priority = 1, .unique_key = "twin" },
+		{.flow = fx->flow, .params = "{}", .priority = 1},
+		{.flow = fx->flow, .params = "{}", .priority = 1, .unique_key = "twin"},
+		{.flow = fx->flow, .params = "{}", .priority = 1, .unique_key = "twin"},
 	};
 	int64_t ids[3];
 	size_t count;
@@ -120,8 +124,8 @@ static void submit_is_all_or_none(void **state)
 static void escaped_nul_is_replaced(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task task = { .flow = fx->flow, .params = "{\"a\":\"x\\u0000y\",\"b\":\"\\\\u0000\"}",
-				       .priority = 1 };
+	struct store_new_task task = {
+		.flow = fx->flow, .params = "{\"a\":\"x\\u0000y\",\"b\":\"\\\\u0000\"}", .priority = 1};
 	int64_t id;
 
 	assert_good(fx, store_sync_submit(fx->sync, &task, 1, &id, &fx->err));
@@ -174,11 +178,11 @@ static void claim_gives_the_row(void **state)
 static void claim_keeps_to_slots_of_each_flow(void **state)
 {
 	struct fixture *fx = *state;
-	const char *flows[] = { fx->flow, fx->other_flow };
-	size_t slots[] = { 2, 1 }, count, i, mine = 0;
-	struct store_claim claim = { .flows = flows, .slots = slots, .flow_count = 2, .worker = "w",
-				     .lease_ms = 1000 };
-	struct store_new_task task = { .flow = fx->other_flow, .params = "{}", .priority = 1 };
+	const char *flows[] = {fx->flow, fx->other_flow};
+	size_t slots[] = {2, 1}, count, i, mine = 0;
+	struct store_claim claim = {
+		.flows = flows, .slots = slots, .flow_count = 2, .worker = "w", .lease_ms = 1000};
+	struct store_new_task task = {.flow = fx->other_flow, .params = "{}", .priority = 1};
 	struct task_row *rows;
 	int64_t id;
 
@@ -216,8 +220,8 @@ static void run_after_waits_until_due(void **state)
 {
 	struct fixture *fx = *state;
 	struct store_new_task tasks[2] = {
-		{ .flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = clock_wall_ms() + 100 },
-		{ .flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = clock_wall_ms() + 3600000 },
+		{.flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = clock_wall_ms() + 100},
+		{.flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = clock_wall_ms() + 3600000},
 	};
 	int64_t ids[2];
 	size_t count;
@@ -235,8 +239,8 @@ static void run_after_waits_until_due(void **state)
 static void expired_task_is_never_started(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task task = { .flow = fx->flow, .params = "{}", .priority = 1,
-				       .expires_at_ms = clock_wall_ms() - 1000 };
+	struct store_new_task task = {
+		.flow = fx->flow, .params = "{}", .priority = 1, .expires_at_ms = clock_wall_ms() - 1000};
 	const struct json *row;
 	int64_t id;
 	size_t count;
@@ -376,7 +380,7 @@ static void repeated_commit_is_lost(void **state)
 {
 	struct fixture *fx = *state;
 	struct store_commit commit;
-	struct store_outbox out = { fx->queue, "{}", 2, 1 };
+	struct store_outbox out = {fx->queue, "{}", 2, 1};
 
 	fixture_submit(fx, 1);
 	commit = fixture_commit(fixture_claim(fx), STORE_SLICE);
@@ -393,8 +397,8 @@ static void lost_lease_writes_nothing(void **state)
 	struct fixture *fx = *state;
 	struct store_sync *second = fixture_open(fx);
 	const char **values = fixture_values(fx);
-	struct store_upsert upsert = { &fixture_table, fx->flow, values };
-	struct store_outbox out = { fx->queue, "{}", 2, 1 };
+	struct store_upsert upsert = {&fixture_table, fx->flow, values};
+	struct store_outbox out = {fx->queue, "{}", 2, 1};
 	struct store_commit stale, fresh;
 	struct task_row *row;
 	size_t count;
@@ -452,8 +456,8 @@ static void extension_holds_off_rescue(void **state)
 
 	fixture_submit(fx, 1);
 	row = fixture_claim_from(fx, fx->sync, 1, 1, false, &count);
-	leases[0] = (struct store_lease){ .task_id = row->id, .lease_token = row->lease_token };
-	leases[1] = (struct store_lease){ .task_id = row->id, .lease_token = row->lease_token + 1 };
+	leases[0] = (struct store_lease){.task_id = row->id, .lease_token = row->lease_token};
+	leases[1] = (struct store_lease){.task_id = row->id, .lease_token = row->lease_token + 1};
 	assert_good(fx, store_sync_extend(fx->sync, leases, 2, 60000, &fx->err));
 	assert_false(leases[0].lost);
 	assert_true(leases[1].lost);
@@ -482,10 +486,10 @@ static void crash_is_no_attempt(void **state)
 static void second_crash_makes_it_run_alone(void **state)
 {
 	struct fixture *fx = *state;
-	const char *flows[] = { fx->flow };
+	const char *flows[] = {fx->flow};
 	size_t slots = 5, count, i;
-	struct store_claim claim = { .flows = flows, .slots = &slots, .flow_count = 1, .worker = "w",
-				     .lease_ms = 60000 };
+	struct store_claim claim = {
+		.flows = flows, .slots = &slots, .flow_count = 1, .worker = "w", .lease_ms = 60000};
 	struct task_row *rows;
 	int64_t id = fixture_submit(fx, 1), innocent;
 

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The contract of every bus, over direct:: delivery, acknowledging, rejecting, limits, suspects. */
+#include "store_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "bus/bus.h"
+#include "loop/loop.h"
+#include "store_cases.h"
+
+#define MAX 100
+
+struct sink {
+	struct fixture *fx;
+	struct bus_reader *reader;
+	uint64_t tags[MAX];
+	char bodies[MAX][40], ids[MAX][64];
+	bool suspect[MAX];
+	size_t count;
+	size_t done; /* calls of on_done */
+	struct error error;
+	bool close_at_delivery;
+};
+
+static void on_messages(void *user, const struct bus_message *messages, size_t count)
+{
+	struct sink *sink = user;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		assert_true(sink->count < MAX);
+		assert_int_equal(strlen(messages[i].body), messages[i].len);
+		assert_int_equal(messages[i].events, 1);
+		assert_true(messages[i].created_ms > 0);
+		sink->tags[sink->count] = messages[i].tag;
+		sink->suspect[sink->count] = messages[i].suspect;
+		snprintf(sink->bodies[sink->count], sizeof(sink->bodies[0]), "%s", messages[i].body);
+		snprintf(sink->ids[sink->count], sizeof(sink->ids[0]), "%s", messages[i].id);
+		sink->count++;
+	}
+	if (sink->close_at_delivery)
+		bus_close(&sink->reader);
+}
+
+static void on_done(void *user, const struct error *err)
+{
+	struct sink *sink = user;
+
+	sink->done++;
+	sink->error = *err;
+}
+
+static void open_sink(struct sink *sink, struct fixture *fx, size_t max_messages, size_t max_bytes)
+{
+	struct bus_options options = {.queue = fx->queue,
+				      .unacked_messages = max_messages,
+				      .unacked_bytes = max_bytes,
+				      .messages = on_messages,
+				      .user = sink};
+
+	memset(sink, 0, sizeof(*sink));
+	sink->fx = fx;
+	sink->reader = bus_open(store_sync_loop(fx->sync), "direct:", store_sync_store(fx->sync), &options,
+				&fx->err);
+	assert_non_null(sink->reader);
+}
+
+static void run(struct fixture *fx, int64_t ms)
+{
+	int64_t end = clock_mono_ms() + ms;
+
+	while (clock_mono_ms() < end)
+		loop_run_once(store_sync_loop(fx->sync), 10);
+}
+
+/* Waits until count messages have come, and fails after a generous while. */
+static void expect(struct sink *sink, size_t count)
+{
+	int64_t end = clock_mono_ms() + 30000;
+
+	while (sink->count < count && clock_mono_ms() < end)
+		loop_run_once(store_sync_loop(sink->fx->sync), 10);
+	assert_int_equal(sink->count, count);
+}
+
+static void expect_done(struct sink *sink, size_t calls)
+{
+	int64_t end = clock_mono_ms() + 30000;
+
+	while (sink->done < calls && clock_mono_ms() < end)
+		loop_run_once(store_sync_loop(sink->fx->sync), 10);
+	assert_int_equal(sink->done, calls);
+}
+
+/* count rows of one event each, {"n":0} and on. */
+static void emit(struct fixture *fx, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		char payload[40];
+		struct store_outbox out = {fx->queue, payload, 0, 1};
+		struct store_commit commit;
+
+		out.payload_len = (size_t)snprintf(payload, sizeof(payload), "{\"n\":%zu}", i);
+		fixture_submit(fx, 1);
+		commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
+		commit.outbox = &out;
+		commit.outbox_count = 1;
+		fixture_write(fx, &commit, 1);
+	}
+}
+
+static void messages_come_in_order_once(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+
+	emit(fx, 3);
+	open_sink(&sink, fx, 0, 0);
+	expect(&sink, 3);
+	run(fx, 500); /* past an idle look: what is in flight does not come again */
+	assert_int_equal(sink.count, 3);
+	assert_string_equal(sink.bodies[0], "{\"n\":0}");
+	assert_string_equal(sink.bodies[2], "{\"n\":2}");
+	assert_string_not_equal(sink.ids[0], sink.ids[1]);
+	emit(fx, 1);
+	bus_nudge(sink.reader);
+	expect(&sink, 4);
+	bus_close(&sink.reader);
+}
+
+static void only_what_was_there_before_is_suspect(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+	size_t i;
+
+	emit(fx, 2);
+	open_sink(&sink, fx, 0, 0);
+	expect(&sink, 2);
+	emit(fx, 2);
+	expect(&sink, 4);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(sink.suspect[i], i < 2);
+	bus_close(&sink.reader);
+}
+
+static void acknowledged_is_gone_and_the_rest_comes_again(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+	char second[64];
+
+	emit(fx, 3);
+	open_sink(&sink, fx, 0, 0);
+	expect(&sink, 3);
+	snprintf(second, sizeof(second), "%s", sink.ids[1]);
+	bus_ack(sink.reader, (uint64_t[]){sink.tags[0], sink.tags[2]}, 2);
+	bus_settle(sink.reader, on_done, &sink);
+	assert_int_equal(sink.done, 0);
+	expect_done(&sink, 1);
+	assert_int_equal(fixture_total(fx, fx->queue, "waiting_rows"), 1);
+	bus_close(&sink.reader);
+	open_sink(&sink, fx, 0, 0);
+	expect(&sink, 1);
+	assert_string_equal(sink.bodies[0], "{\"n\":1}");
+	assert_string_equal(sink.ids[0], second);
+	assert_true(sink.suspect[0]);
+	bus_close(&sink.reader);
+}
+
+static void settle_without_acks_answers(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+
+	open_sink(&sink, fx, 0, 0);
+	bus_settle(sink.reader, on_done, &sink);
+	expect_done(&sink, 1);
+	assert_int_equal(sink.error.code, ERR_NONE);
+	bus_close(&sink.reader);
+}
+
+static void unacked_messages_are_bounded(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+	struct bus_stats stats;
+
+	emit(fx, 5);
+	open_sink(&sink, fx, 2, 0);
+	expect(&sink, 2);
+	run(fx, 400);
+	assert_int_equal(sink.count, 2);
+	bus_reader_stats(sink.reader, &stats);
+	assert_int_equal(stats.unacked, 2);
+	assert_int_equal(stats.unacked_bytes, 14);
+	bus_ack(sink.reader, sink.tags, 1);
+	expect(&sink, 3);
+	bus_ack(sink.reader, sink.tags + 1, 2);
+	expect(&sink, 5);
+	bus_close(&sink.reader);
+}
+
+static void unacked_bytes_are_bounded_but_one_fits(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+	size_t i;
+
+	emit(fx, 3);
+	open_sink(&sink, fx, 0, 1);
+	for (i = 0; i < 3; i++) {
+		expect(&sink, i + 1);
+		run(fx, 50);
+		assert_int_equal(sink.count, i + 1);
+		bus_ack(sink.reader, &sink.tags[i], 1);
+	}
+	bus_close(&sink.reader);
+}
+
+static void pause_holds_and_resume_goes_on(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+
+	open_sink(&sink, fx, 0, 0);
+	bus_pause(sink.reader);
+	emit(fx, 2);
+	run(fx, 400);
+	assert_int_equal(sink.count, 0);
+	bus_resume(sink.reader);
+	expect(&sink, 2);
+	bus_close(&sink.reader);
+}
+
+static void rejected_is_parked_then_acknowledged(void **state)
+{
+	struct fixture *fx = *state;
+	struct bus_letter letter = {"{\"n\":0}", 7, "no such column", "column", "bad-1"};
+	struct json_doc *doc;
+	struct sink sink;
+	struct buf out;
+
+	emit(fx, 2);
+	open_sink(&sink, fx, 0, 0);
+	expect(&sink, 2);
+	bus_reject(sink.reader, sink.tags, 1, &letter, 1, on_done, &sink);
+	expect_done(&sink, 1);
+	assert_int_equal(sink.error.code, ERR_NONE);
+	bus_reject(sink.reader, NULL, 0, &letter, 1, on_done, &sink);
+	expect_done(&sink, 2);
+	bus_settle(sink.reader, on_done, &sink);
+	expect_done(&sink, 3);
+	assert_int_equal(fixture_total(fx, fx->queue, "waiting_rows"), 1);
+	buf_init(&out);
+	assert_good(fx, store_sync_dead_list(fx->sync, fx->queue, 10, &out, &fx->err));
+	doc = json_parse(out.data, out.len, &fx->err);
+	assert_int_equal(json_count(json_root(doc)), 1);
+	assert_json(json_root(doc), "0.reason", "\"no such column\"");
+	assert_json(json_root(doc), "0.count", "2");
+	json_doc_free(&doc);
+	buf_fini(&out);
+	bus_close(&sink.reader);
+}
+
+static void closing_drops_what_is_under_way(void **state)
+{
+	struct fixture *fx = *state;
+	struct bus_letter letter = {"{}", 2, "r", "c", NULL};
+	struct sink sink;
+
+	emit(fx, 2);
+	open_sink(&sink, fx, 0, 0);
+	bus_close(&sink.reader); /* before the first answer */
+	open_sink(&sink, fx, 0, 0);
+	sink.close_at_delivery = true;
+	expect(&sink, 2);
+	assert_null(sink.reader);
+	open_sink(&sink, fx, 0, 0);
+	expect(&sink, 2);
+	bus_ack(sink.reader, sink.tags, 2);
+	bus_reject(sink.reader, NULL, 0, &letter, 1, on_done, &sink);
+	bus_settle(sink.reader, on_done, &sink);
+	bus_close(&sink.reader);
+	run(fx, 100);
+	assert_int_equal(sink.done, 0);
+	assert_int_equal(fixture_total(fx, fx->queue, "waiting_rows"), 0);
+}
+
+static void wrong_url_is_refused(void **state)
+{
+	struct fixture *fx = *state;
+	struct bus_options options = {.queue = "q", .messages = on_messages};
+
+	assert_null(bus_open(NULL, "carrier-pigeon:", NULL, &options, &fx->err));
+	assert_int_equal(fx->err.code, ERR_INPUT);
+	assert_null(bus_open(NULL, "direct:something", NULL, &options, &fx->err));
+	assert_int_equal(fx->err.code, ERR_INPUT);
+}
+
+static const struct CMUnitTest cases[] = {
+	CASE(messages_come_in_order_once),
+	CASE(only_what_was_there_before_is_suspect),
+	CASE(acknowledged_is_gone_and_the_rest_comes_again),
+	CASE(settle_without_acks_answers),
+	CASE(unacked_messages_are_bounded),
+	CASE(unacked_bytes_are_bounded_but_one_fits),
+	CASE(pause_holds_and_resume_goes_on),
+	CASE(rejected_is_parked_then_acknowledged),
+	CASE(closing_drops_what_is_under_way),
+	CASE(wrong_url_is_refused),
+};
+
+int main(void)
+{
+	return cmocka_run_group_tests(cases, NULL, NULL);
+}
