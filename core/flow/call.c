@@ -13,6 +13,7 @@
 
 #include "base/num.h"
 #include "base/str.h"
+#include "metrics/metrics.h"
 
 static size_t vias_of(const struct sl_operation *operation)
 {
@@ -181,6 +182,16 @@ static enum sl_result status_result(int status)
 	}
 }
 
+static struct json_doc *parse_body(struct flow_answer *answer)
+{
+	struct json_doc *doc = json_parse(answer->response.body, answer->response.body_len, NULL);
+
+	answer->response.json = doc ? json_view(json_root(doc)) : NULL;
+	if (doc && json_doc_sanitised(doc))
+		metric_add(METRIC_JSON_SANITISED, 1);
+	return doc;
+}
+
 /* A status of 400 or more: the source's error callback decides, or else the defaults. It leaves nothing
  * behind. */
 static enum flow_step call_refused(struct flow_call *call, struct flow_answer *answer)
@@ -193,8 +204,7 @@ static enum flow_step call_refused(struct flow_call *call, struct flow_answer *a
 	enum sl_result result;
 
 	if (source && source->error) {
-		doc = json_parse(answer->response.body, answer->response.body_len, NULL);
-		answer->response.json = doc ? json_view(json_root(doc)) : NULL;
+		doc = parse_body(answer);
 		unit_begin(task);
 		callback_enter(task, STAGE_ERROR, call, status);
 		result = callback_leave(task, source->error(flow_host(), task_view(task), call_view(call),
@@ -236,11 +246,10 @@ static enum sl_result call_page(struct flow_call *call)
 static enum flow_step call_parse(struct flow_call *call, struct flow_answer *answer)
 {
 	struct flow_task *task = call->task;
-	struct json_doc *doc = json_parse(answer->response.body, answer->response.body_len, NULL);
+	struct json_doc *doc = parse_body(answer);
 	enum sl_result result;
 
 	assert(call->via);	/* the driver chose a source before it asked */
-	answer->response.json = doc ? json_view(json_root(doc)) : NULL;
 	call->next_cursor = NULL;
 	unit_begin(task);
 	callback_enter(task, STAGE_PARSE, call, answer->response.status);

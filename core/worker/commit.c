@@ -125,6 +125,7 @@ static void fill_commit(struct group *group, struct store_commit *commit, struct
 	fill_upserts(group, commit, &output);
 	fill_outbox(group, commit, &output);
 	metric_add(METRIC_RECORDS, output.records);
+	metric_add(METRIC_RECORDS_KEYLESS, output.unkeyed);
 	metric_add(METRIC_UPSERTS, output.upsert_count);
 	metric_add(METRIC_EVENTS, output.event_count);
 }

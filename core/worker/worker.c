@@ -345,6 +345,7 @@ static void on_measure(void *user)
 	if (worker->measuring || worker->role->draining)
 		return;
 	worker->measuring = true;
+	metric_set(METRIC_CALLS_RUNNING, http_running(worker->http));
 	store_outbox_bytes(worker->store, on_outbox_bytes, worker);
 }
 
