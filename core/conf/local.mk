@@ -13,3 +13,6 @@ core_libcore_a_SOURCES += \
 	core/conf/types.c \
 	core/conf/units.c core/conf/units.h \
 	core/conf/yaml.c core/conf/yaml.h
+
+# An example that is also what the tests check; sluiced looks for it in $(sysconfdir)/sluice.
+dist_doc_DATA = flows.yaml

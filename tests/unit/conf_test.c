@@ -28,6 +28,7 @@
 #include "conf/model.h"
 #include "conf/units.h"
 #include "json/json.h"
+#include "plugin/plugin.h"
 
 static struct conf_catalogue *catalogue;
 static char folder[PATH_MAX];		/* tests/conf */
@@ -223,6 +224,11 @@ static int run_case(const char *name)
 static int is_case(const struct dirent *entry)
 {
 	return entry->d_name[0] >= '0' && entry->d_name[0] <= '9';
+}
+
+static int is_module(const struct dirent *entry)
+{
+	return str_ends(entry->d_name, ".so");
 }
 
 static void test_folders(void **state)
@@ -645,6 +651,66 @@ static void test_schema(void **state)
 	check_section(&conf_root_section);
 }
 
+/* --- the file that is shipped --- */
+
+/* With the real plugins: it is valid, every flow that exists runs, and every sink. */
+static void test_shipped_file(void **state)
+{
+	const char *plugins = getenv("top_builddir");
+	struct plugin_set *set = plugin_set_new();
+	struct conf_catalogue *fixed = catalogue;
+	struct dirent **entries;
+	struct conf_model *model;
+	struct error err;
+	struct buf json;
+	char path[PATH_MAX];
+	int count, platforms = 0;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/plugins.d", plugins != NULL ? plugins : "build");
+	count = scandir(path, &entries, is_module, alphasort);
+	assert_true(count > 0);
+	catalogue = conf_catalogue_new();
+	for (int i = 0; i < count; i++) {
+		const struct plugin *plugin;
+		struct json_doc *doc;
+
+		snprintf(path, sizeof(path), "%s/plugins.d/%s", plugins != NULL ? plugins : "build",
+			 entries[i]->d_name);
+		if (plugin_load(set, path, NULL, &plugin, &err) < 0)
+			fail_msg("%s", err.text);
+		buf_init(&json);
+		plugin_print(plugin, &json);
+		doc = json_parse(json.data, json.len, &err);
+		assert_non_null(doc);
+		if (conf_catalogue_add(catalogue, json_root(doc), &err) < 0)
+			fail_msg("%s", err.text);
+		json_doc_free(&doc);
+		buf_fini(&json);
+		free(entries[i]);
+	}
+	free(entries);
+	assert_int_equal(chdir(folder), 0);
+	assert_int_equal(chdir("../.."), 0);
+	model = expect_valid();
+	assert_true(model->flow_count >= 9);
+	for (size_t i = 0; i < model->flow_count; i++) {
+		if (!model->flows[i].enabled)
+			fail_msg("flow %s does not run", model->flows[i].name);
+		platforms += i == 0 || !str_eq(model->flows[i].platform, model->flows[i - 1].platform);
+	}
+	assert_int_equal(platforms, 3);
+	for (size_t i = 0; i < model->sink_count; i++)
+		assert_true(model->sinks[i].enabled);
+	assert_int_equal(model->sink_count, 4);
+	assert_int_equal(conf_flow(model, "refresh_profile_by_handle")->workers, 10);
+	check_round_trip(model);
+	conf_free(&model);
+	conf_catalogue_free(&catalogue);
+	catalogue = fixed;
+	plugin_set_free(&set);
+}
+
 static int set_up(void **state)
 {
 	const char *top = getenv("top_srcdir");
@@ -690,7 +756,8 @@ int main(void)
 		cmocka_unit_test(test_part_that_is_none),
 		cmocka_unit_test(test_catalogue),
 		cmocka_unit_test(test_units),
-		cmocka_unit_test(test_schema)
+		cmocka_unit_test(test_schema),
+		cmocka_unit_test(test_shipped_file)
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
