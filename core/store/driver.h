@@ -67,6 +67,7 @@ struct store_ops {
 	void (*task_list)(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 			  void *user);
 	void (*task_get)(struct store *store, int64_t id, store_json_fn *done, void *user);
+	void (*progress)(struct store *store, const int64_t *ids, size_t count, store_depth_fn *done, void *user);
 	void (*depths)(struct store *store, store_depth_fn *done, void *user);
 	void (*dead_list)(struct store *store, const char *queue, size_t limit, store_json_fn *done,
 			  void *user);

@@ -162,6 +162,7 @@ void sqlite_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 void sqlite_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 		      void *user);
 void sqlite_task_get(struct store *store, int64_t id, store_json_fn *done, void *user);
+void sqlite_progress(struct store *store, const int64_t *ids, size_t count, store_depth_fn *done, void *user);
 void sqlite_depth_list(struct store *store, store_depth_fn *done, void *user);
 void sqlite_dead_list(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user);
 void sqlite_outbox_totals(struct store *store, store_json_fn *done, void *user);

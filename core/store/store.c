@@ -222,6 +222,11 @@ void store_task_get(struct store *store, int64_t id, store_json_fn *done, void *
 	request(store)->task_get(store, id, done, user);
 }
 
+void store_progress(struct store *store, const int64_t *ids, size_t count, store_depth_fn *done, void *user)
+{
+	request(store)->progress(store, ids, count, done, user);
+}
+
 void store_depths(struct store *store, store_depth_fn *done, void *user)
 {
 	request(store)->depths(store, done, user);

@@ -255,6 +255,8 @@ struct store_task_filter {
 void store_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 		     void *user);
 void store_task_get(struct store *store, int64_t id, store_json_fn *done, void *user);	/* ERR_NOT_FOUND */
+/* How many of these tasks are in which state, as one depth of name ""; ids that are gone count nowhere. */
+void store_progress(struct store *store, const int64_t *ids, size_t count, store_depth_fn *done, void *user);
 /* Tasks of every flow, all members counted fully. */
 void store_depths(struct store *store, store_depth_fn *done, void *user);
 void store_dead_list(struct store *store, const char *queue, size_t limit, store_json_fn *done, void *user);

@@ -244,6 +244,7 @@ const struct store_ops store_sqlite_ops = {
 	.outbox_bytes = sqlite_outbox_bytes,
 	.task_list = sqlite_task_list,
 	.task_get = sqlite_task_get,
+	.progress = sqlite_progress,
 	.depths = sqlite_depth_list,
 	.dead_list = sqlite_dead_list,
 	.outbox_totals = sqlite_outbox_totals,

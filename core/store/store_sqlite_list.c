@@ -375,3 +375,50 @@ void sqlite_depth_list(struct store *store, store_depth_fn *done, void *user)
 {
 	depth_request(store, depths_run, done, user);
 }
+
+/* --- progress of given tasks --- */
+
+struct progress {
+	struct sqlite_depths depths;
+	const char *ids;		/* a JSON array */
+};
+
+static int progress_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
+{
+	struct progress *progress = (struct progress *)(void *)request;
+	struct store_depth *depth = depth_of(&progress->depths, "");
+	sqlite3_stmt *statement = sqlite_query(db, err, "SELECT total(status = 'PENDING' AND run_after IS NULL),"
+		" total(status = 'PENDING' AND run_after IS NULL AND crashes >= 2),"
+		" total(status = 'PENDING' AND run_after IS NOT NULL), total(status = 'PROCESSING'),"
+		" total(status = 'COMPLETE'), total(status = 'FAILED')"
+		" FROM json_each(?1) CROSS JOIN scrape_request_log ON id = value", "t", progress->ids);
+	int64_t *const members[] = { &depth->pending, &depth->alone, &depth->scheduled, &depth->processing,
+				     &depth->complete, &depth->failed };
+
+	if (statement == NULL || sqlite_step(db, statement, err) < 0)
+		return -1;
+	for (int i = 0; i < (int)(sizeof(members) / sizeof(members[0])); i++)
+		*members[i] = sqlite3_column_int64(statement, i);
+	sqlite3_reset(statement);
+	return 0;
+}
+
+void sqlite_progress(struct store *store, const int64_t *ids, size_t count, store_depth_fn *done, void *user)
+{
+	struct progress *progress = sqlite_request_new(store, sizeof(*progress), false, progress_run,
+						       sqlite_answer_depths);
+	struct jwrite w;
+	struct buf text;
+
+	buf_init(&text);
+	jwrite_init(&w, &text);
+	jwrite_array(&w, NULL);
+	for (size_t i = 0; i < count; i++)
+		jwrite_int(&w, NULL, ids[i]);
+	jwrite_end(&w);
+	progress->ids = arena_strndup(progress->depths.request.arena, text.data, text.len);
+	buf_fini(&text);
+	progress->depths.done = done;
+	progress->depths.user = user;
+	sqlite_request_submit(&progress->depths.request);
+}

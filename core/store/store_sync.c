@@ -19,6 +19,7 @@ struct store_sync {
 	size_t count;
 	int64_t number;
 	int64_t *ids;
+	struct store_depth *depth;
 	struct buf *out;
 };
 
@@ -149,6 +150,15 @@ static void on_depths(void *user, const struct store_depth *rows, size_t count, 
 	answered(sync, err);
 }
 
+static void on_progress(void *user, const struct store_depth *rows, size_t count, const struct error *err)
+{
+	struct store_sync *sync = user;
+
+	*sync->depth = count > 0 ? rows[0] : (struct store_depth){ .pending = 0 };
+	sync->depth->name = "";
+	answered(sync, err);
+}
+
 static void on_outbox(void *user, const struct store_outbox_row *rows, size_t count, const struct error *err)
 {
 	struct store_sync *sync = user;
@@ -222,6 +232,14 @@ int store_sync_outbox_bytes(struct store_sync *sync, int64_t *bytes_r, struct er
 {
 	store_outbox_bytes(sync->store, on_count, sync);
 	return wait_number(sync, bytes_r, err);
+}
+
+int store_sync_progress(struct store_sync *sync, const int64_t *ids, size_t count, struct store_depth *depth_r,
+			struct error *err)
+{
+	sync->depth = depth_r;
+	store_progress(sync->store, ids, count, on_progress, sync);
+	return wait_answer(sync, err);
 }
 
 static int sync_depths(struct store_sync *sync, void (*call)(struct store *, store_depth_fn *, void *),

@@ -30,6 +30,8 @@ int store_sync_commit(struct store_sync *sync, struct store_commit *group, size_
 int store_sync_extend(struct store_sync *sync, struct store_lease *leases, size_t count, int64_t lease_ms,
 		      struct error *err);
 int store_sync_rescue(struct store_sync *sync, int64_t *count_r, struct error *err);
+int store_sync_progress(struct store_sync *sync, const int64_t *ids, size_t count, struct store_depth *depth_r,
+			struct error *err);
 /* rows_r and names are copied into the arena. */
 int store_sync_depths(struct store_sync *sync, struct arena *arena, struct store_depth **rows_r,
 		      size_t *count_r, struct error *err);
