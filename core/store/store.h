@@ -102,6 +102,7 @@ struct store_commit {			/* one task's part of a group */
 	size_t upsert_count;
 	const struct store_outbox *outbox;	/* merged by queue over the group when written */
 	size_t outbox_count;
+	uint32_t requests, events;	/* made for this part of the task: added to its flow's totals */
 	enum store_outcome {
 		STORE_COMMITTED,
 		STORE_LOST,		/* the fence did not match: nothing of this task was written */
@@ -141,6 +142,7 @@ struct store_depth {			/* tasks of one flow */
 	int64_t scheduled;		/* pending, but not before run_after */
 	int64_t alone;			/* of pending: those that have to run alone */
 	int64_t processing, complete, failed;
+	int64_t requests, events;	/* upstream requests and events of its committed work, since the store was made */
 };
 
 typedef void store_done_fn(void *user, const struct error *err);

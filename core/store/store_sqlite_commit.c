@@ -245,6 +245,18 @@ static int write_task(struct sqlite_db *db, const struct store_commit *member, s
 
 /* --- both steps --- */
 
+static int add_to_totals(struct sqlite_db *db, const struct store_commit *member, const char *flow, struct error *err)
+{
+	if (member->requests == 0 && member->events == 0)
+		return 0;
+	return sqlite_run(db, err,
+			  "INSERT INTO flow_total (flow, requests, events) VALUES (?1, ?2, ?3) ON CONFLICT (flow)"
+			  " DO UPDATE SET requests = requests + excluded.requests, events = events + excluded.events",
+			  "tii", flow, (int64_t)member->requests, (int64_t)member->events) < 0
+		       ? -1
+		       : 0;
+}
+
 static int write_part(struct sqlite_db *db, struct arena *arena, struct part *part, struct error *err)
 {
 	struct group_outbox outbox;
@@ -264,6 +276,8 @@ static int write_part(struct sqlite_db *db, struct arena *arena, struct part *pa
 			group_outbox_add(&outbox, member->outbox[j].queue, member->outbox[j].payload,
 					 member->outbox[j].payload_len, member->outbox[j].events);
 		rc = write_task(db, member, &part->rows[i], &outbox, part, err);
+		if (rc == 0)
+			rc = add_to_totals(db, member, part->rows[i].flow, err);
 	}
 	if (rc == 0)
 		rc = sqlite_outbox_write(db, &outbox, part->now, err);

@@ -302,7 +302,9 @@ static int depths_run(struct sqlite_db *db, struct sqlite_request *request, stru
 		FROM_INDEX("task_due") "status = 'PENDING' AND run_after IS NOT NULL GROUP BY flow") < 0 ||
 	    ADD(processing, FROM_INDEX("task_lease") "status = 'PROCESSING' GROUP BY flow") < 0 ||
 	    ADD(complete, "SELECT flow, tasks FROM task_total WHERE status = 'COMPLETE'") < 0 ||
-	    ADD(failed, "SELECT flow, tasks FROM task_total WHERE status = 'FAILED'") < 0)
+	    ADD(failed, "SELECT flow, tasks FROM task_total WHERE status = 'FAILED'") < 0 ||
+	    ADD(requests, "SELECT flow, requests FROM flow_total") < 0 ||
+	    ADD(events, "SELECT flow, events FROM flow_total") < 0)
 		return -1;
 	return 0;
 }

@@ -70,6 +70,8 @@ static const struct migration migrations[] = {
 	 "	WHERE unique_key IS NOT NULL AND status IN ('PENDING', 'PROCESSING');"
 	 "CREATE TABLE task_total (flow TEXT, status TEXT, tasks INTEGER NOT NULL,"
 	 "	PRIMARY KEY (flow, status)) WITHOUT ROWID;"
+	 "CREATE TABLE flow_total (flow TEXT PRIMARY KEY, requests INTEGER NOT NULL, events INTEGER NOT NULL)"
+	 "	WITHOUT ROWID;"
 	 "CREATE TABLE outbox ("
 	 "	id INTEGER PRIMARY KEY AUTOINCREMENT,"
 	 "	queue TEXT NOT NULL,"
@@ -290,7 +292,7 @@ int sqlite_schema_table(struct sqlite_db *db, const struct store_table *table, s
 {
 	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
 					  "dead_letter",        "store_meta", "schema_migration",
-					  "task_total"};
+					  "task_total",         "flow_total"};
 	struct arena *arena;
 	const char *sql;
 	size_t i;

@@ -117,8 +117,10 @@ static void fill_commit(struct group *group, struct store_commit *commit, struct
 		.error_code = task->error_code,
 		.checkpoint = task->new_checkpoint.len > 0 ? task->new_checkpoint.data : task->checkpoint,
 		.lease_until_ms = task->worker->env.now_ms() + task->worker->conf->lease_ms,
-		.run_after_ms = task->run_after_ms
+		.run_after_ms = task->run_after_ms,
+		.requests = task->requests
 	};
+	task->requests = 0;
 	if (!brings_output(task))
 		return;
 	flow_task_output(task->engine, &output);
@@ -128,6 +130,7 @@ static void fill_commit(struct group *group, struct store_commit *commit, struct
 	metric_add(METRIC_RECORDS_KEYLESS, output.unkeyed);
 	metric_add(METRIC_UPSERTS, output.upsert_count);
 	metric_add(METRIC_EVENTS, output.event_count);
+	commit->events = (uint32_t)output.event_count;
 }
 
 static const enum metric_id end_metrics[] = {

@@ -112,6 +112,7 @@ struct task {
 	int64_t run_after_ms;
 	struct buf new_checkpoint;
 	size_t output_bytes;
+	uint32_t requests;		/* since the last commit */
 };
 
 /* One call under way. */

@@ -163,6 +163,7 @@ static void start_request(struct call *call, const struct flow_request *built, s
 	log_debug("request task=%lld operation=%s url=%s", (long long)call->task->id,
 		  flow_call_operation(call->engine), built->shown_url);
 	metric_add(METRIC_REQUESTS, 1);
+	call->task->requests++;
 	call->transfer = http_start(worker->http, &request, on_response, call);
 }
 
