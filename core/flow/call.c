@@ -346,6 +346,8 @@ static enum flow_step call_went_on(struct flow_call *call, enum flow_step step)
 {
 	if (step == FLOW_STEP_NONE)
 		task_advance(call->task);
+	else
+		task_rest(call->task);
 	return step;
 }
 
@@ -386,11 +388,9 @@ enum flow_step flow_call_response(struct flow_call *call, int status, const stru
 	if (task->sealed || task->calls.calls[task->turn_at] != call)
 		return call_went_on(call, call_hold(call, &answer));
 	step = call_parse(call, &answer);
-	if (step != FLOW_STEP_NONE || task->state == FLOW_FAILED)
-		return step;
-	if (call->state == CALL_DONE)
+	if (step == FLOW_STEP_NONE && call->state == CALL_DONE)
 		call_release(call);
-	return call_went_on(call, FLOW_STEP_NONE);
+	return call_went_on(call, step);
 }
 
 enum flow_step flow_call_rows(struct flow_call *call, const char *rows_json, size_t len)

@@ -31,7 +31,8 @@ void output_clear(struct output *output)
 {
 	output->upsert_count = output->event_count = output->submit_count = 0;
 	output->records = output->unkeyed = output->bytes = 0;
-	arena_reset(output->arena);
+	arena_free(&output->arena);
+	output->arena = arena_new();
 }
 
 /* --- JSON of records --- */

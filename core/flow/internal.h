@@ -248,6 +248,8 @@ const char *failure_format(struct arena *arena, int status, const char *text);
 /* Runs page (when call is not NULL) and emit for the unit's records. SL_OK, or what failed the task. */
 enum sl_result task_emit(struct flow_task *task, const struct records *records);
 void task_advance(struct flow_task *task);
+/* Gives back the memory of the last response and callback: a task mostly waits. */
+void task_rest(struct flow_task *task);
 bool plugin_lists(const void *const *list, const void *item);
 
 /* --- checkpoints (checkpoint.c) --- */

@@ -347,11 +347,8 @@ int flow_call_request(struct flow_call *call, const char *base_url, const struct
 	else if (result != SL_OK)
 		*step_r = call_conclude(call, result, task->failing.said ? task->failing.status : 0,
 					task->failing.text, task->failing.park_s);
-	else
-		return 0;
-	if (*step_r == FLOW_STEP_NONE)
-		task_advance(task);
-	return -1;
+	task_advance(task);
+	return r.problem == SL_OK && result == SL_OK ? 0 : -1;
 }
 
 /* --- the host table --- */

@@ -294,9 +294,19 @@ void task_advance(struct flow_task *task)
 		}
 		call = task->calls.calls[task->turn_at];
 		if (call->state != CALL_DONE && (call->state != CALL_READY || !call_turn(call)))
-			return;
+			break;
 		task->turn_at++;
 	}
+	task_rest(task);
+}
+
+void task_rest(struct flow_task *task)
+{
+	task->made.count = 0;
+	arena_free(&task->response);
+	arena_free(&task->scratch);
+	task->response = arena_new();
+	task->scratch = arena_new();
 }
 
 /* --- the driver's side --- */

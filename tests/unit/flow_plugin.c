@@ -225,6 +225,38 @@ static const struct sl_flow walk = SL_FLOW_INIT(
 	"walk", "TEST", walk_params, (const struct sl_operation *const[]){&items, NULL}, NULL,
 	(const struct sl_stream *const[]){&plain_log, NULL}, walk_retrieve, NULL, walk_emit, 0, "w");
 
+/* What needs no response: the result shows what came back. */
+static void host_functions(const struct sl_host *h, struct sl_task *t)
+{
+	const char *const link = "<https://a/1>; rel=\"previous\", <https://a/3?x=1,2>; rel=\"next\"";
+	struct sl_out *out = h->out(t);
+	const char *lot;
+
+	for (int i = 0; i < 40; i++)
+		h->append(t, "list", h->format(t, "n%d", i));
+	h->set_text(t, "text", "kept");
+	h->set_text(t, "text", NULL);
+	h->set_int(t, "int", 7);
+	h->forget(t, "int");
+	h->out_array(out, NULL);
+	for (size_t i = 0; (lot = h->batch(t, "list", 16, i)) != NULL; i++)
+		h->out_int(out, NULL, (int64_t)strlen(lot));
+	h->out_bool(out, NULL, h->contains(t, "list", "n39") && !h->contains(t, "list", "n40"));
+	h->out_str(out, NULL, h->get_text(t, "text"));
+	h->out_int(out, NULL, h->get_int(t, "int", -1));
+	h->out_str(out, NULL, h->link_next(t, link));
+	h->out_int(out, NULL, h->time("2023-11-14T22:13:20.9Z", -1) - h->now(t));
+	h->out_int(out, NULL, h->param_int(t, "wait", -1));
+	h->out_int(out, NULL, h->param_int(t, "since", -1));
+	h->out_str(out, NULL, h->param(t, "path"));
+	h->out_int(out, NULL, h->option_int(t, "page_delay"));
+	h->out_str(out, NULL, h->str(h->parse_json(t, "{\"a\":[{\"b\":1.5}]}"), "x|a.0.b"));
+	h->out_float(out, NULL, h->number(h->parse_json(t, "[2.5]"), "0", 0));
+	h->out_json(out, NULL, h->parse_json(t, "{\"k\":null}"));
+	h->out_end(out);
+	h->result(t, out);
+}
+
 /* One flow whose steps are chosen by a parameter. */
 static enum sl_result try_retrieve(const struct sl_host *h, struct sl_task *t)
 {
@@ -233,8 +265,11 @@ static enum sl_result try_retrieve(const struct sl_host *h, struct sl_task *t)
 	struct sl_call *added;
 
 	if (h->round(t) > 0) {
-		for (size_t i = 0; (c = h->ended(t, i)) != NULL; i++)
+		for (size_t i = 0; (c = h->ended(t, i)) != NULL; i++) {
 			h->debug(t, "%s", h->key(c));
+			if (h->outcome(c) != SL_OK && h->round(t) == 1)
+				h->next(t, c, 0);
+		}
 		if (!strcmp(what, "join") && h->round(t) == 1)
 			h->join(h->call(t, &part, "c", NULL), "j");
 		return SL_OK;
@@ -250,6 +285,10 @@ static enum sl_result try_retrieve(const struct sl_host *h, struct sl_task *t)
 		h->call(t, &row, "1", NULL);
 	} else if (!strcmp(what, "blob")) {
 		h->call(t, &blob, "1", NULL);
+	} else if (!strcmp(what, "again")) {
+		h->on_error(h->call(t, &part, "again", "token", "t", NULL), SL_ON_ERROR_REPORT);
+	} else if (!strcmp(what, "host")) {
+		host_functions(h, t);
 	} else if (!strcmp(what, "stub")) {
 		h->put_str(h->record(t, &item_type, "s1", NULL, NULL), SL_DIMENSION, "title", "stub");
 		h->record(t, &item_type, "", NULL, NULL);
@@ -302,6 +341,8 @@ static const struct sl_option try_params[] = {
 	{"json", SL_STR, 0, NULL, 0, 0, "j", {NULL, NULL}},
 	{"shop", SL_STR, 0, NULL, 0, 0, "s", {NULL, NULL}},
 	{"extra", SL_STR, 0, NULL, 0, 0, "e", {NULL, NULL}},
+	{"wait", SL_DURATION, 0, "2s", 0, 0, "d", {NULL, NULL}},
+	{"since", SL_TIME, 0, NULL, 0, 0, "t", {NULL, NULL}},
 	SL_END_OF_OPTIONS,
 };
 static const struct sl_flow try_flow = SL_FLOW_INIT(
@@ -310,10 +351,15 @@ static const struct sl_flow try_flow = SL_FLOW_INIT(
 	(const struct sl_stream *const[]){&item_log, &free_log, NULL}, try_retrieve, try_page, try_emit, 0,
 	"t");
 
+static const struct sl_option plugin_options[] = {
+	{"page_delay", SL_DURATION, 0, "250ms", 0, 0, "p", {NULL, NULL}},
+	SL_END_OF_OPTIONS,
+};
 const struct sl_plugin flow_plugin = {
 	sizeof(struct sl_plugin),
 	SL_ABI_MAJOR,
 	SL_ABI_MINOR,
+	.options = plugin_options,
 	.name = "test",
 	.version = "1",
 	.doc = "for the tests",

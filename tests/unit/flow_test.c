@@ -13,7 +13,7 @@
 
 #include "base/arena.h"
 #include "base/uuid.h"
-#include "flow/flow.h"
+#include "flow/internal.h"
 #include "json/json.h"
 #include "plugin/plugin.h"
 
@@ -302,6 +302,80 @@ static void makes_stubs_looks_up_rows_and_speaks_of_pages(void **state)
 	lines = fake_run(&fake, "try", "{\"what\":\"page\"}");
 	assert_non_null(strstr(lines, "{\"event\":\"free_log\",\"data\":{\"of\":\"page\",\"likes\":[2]}}\n"));
 	mem_free(&lines);
+}
+
+static void repeats_the_page_of_a_call_that_failed(void **state)
+{
+	static const struct fake_answer answers[] = {
+		{"part", NULL, 500, "", NULL},
+		{"part", NULL, 200, "{}", NULL},
+		END_OF_ANSWERS,
+	};
+	static const char call[] =
+		"{\"call\":\"part\",\"source\":\"api\",\"method\":\"GET\",\"url\":"
+		"\"https://api.example/v1/items%20list?of=again&token=***&n=2&key=***\"}\n";
+	char wanted[512];
+
+	(void)state;
+	snprintf(wanted, sizeof(wanted), "%s%s{\"result\":null}\n", call, call);
+	expect("try", "{\"what\":\"again\"}", answers, wanted);
+}
+
+static void offers_what_needs_no_response(void **state)
+{
+	(void)state;
+	expect("try", "{\"what\":\"host\",\"since\":\"1970-01-01T00:01:00Z\"}", NULL,
+	       "{\"result\":[53,63,31,true,null,-1,\"https://a/3?x=1,2\",0,2000,60,\"/"
+	       "orders\",250,\"1.5\",2.5,"
+	       "{\"k\":null}]}\n");
+}
+
+static void print_facts(const struct facts *facts, const char *wanted)
+{
+	struct jwrite w;
+	struct buf out;
+
+	buf_init(&out);
+	jwrite_init(&w, &out);
+	jwrite_object(&w, NULL);
+	facts_print(facts, &w);
+	jwrite_end(&w);
+	assert_int_equal(out.len, strlen(wanted));
+	buf_fini(&out);
+}
+
+static void undoes_facts(void **state)
+{
+	struct facts facts;
+	size_t bytes;
+	char name[16];
+
+	(void)state;
+	facts_init(&facts);
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		facts_append(&facts, "list", name);
+	}
+	facts_set_text(&facts, "text", "a");
+	facts_set_int(&facts, "int", 1);
+	facts_keep(&facts);
+	bytes = facts.bytes;
+	print_facts(&facts, "{\"int\":1,\"text\":\"a\",\"list\":[\"0\",\"1\",\"2\"]}");
+	facts_append(&facts, "list", "3");
+	facts_append(&facts, "new", "x");
+	facts_set_int(&facts, "list", 5);
+	facts_append(&facts, "list", "6");
+	facts_set_text(&facts, "text", NULL);
+	facts_append(&facts, "text", "7");
+	facts_set_int(&facts, "int", 2);
+	facts_set_int(&facts, "int", 3);
+	facts_undo(&facts);
+	assert_int_equal(facts.bytes, bytes);
+	assert_int_equal(facts_count(&facts, "list"), 3);
+	assert_string_equal(facts_item(&facts, "list", 2), "2");
+	assert_int_equal(facts_count(&facts, "new"), 0);
+	print_facts(&facts, "{\"int\":1,\"text\":\"a\",\"list\":[\"0\",\"1\",\"2\"]}");
+	facts_fini(&facts);
 }
 
 static void fails_the_task_on_misuse_and_broken_limits(void **state)
@@ -697,6 +771,9 @@ int main(void)
 		cmocka_unit_test(leaves_nothing_of_a_response_whose_emit_fails),
 		cmocka_unit_test(writes_events_and_rows_exactly),
 		cmocka_unit_test(makes_stubs_looks_up_rows_and_speaks_of_pages),
+		cmocka_unit_test(repeats_the_page_of_a_call_that_failed),
+		cmocka_unit_test(offers_what_needs_no_response),
+		cmocka_unit_test(undoes_facts),
 		cmocka_unit_test(fails_the_task_on_misuse_and_broken_limits),
 		cmocka_unit_test(keeps_links_within_the_origin),
 		cmocka_unit_test(gives_the_same_wherever_it_is_resumed),
