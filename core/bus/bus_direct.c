@@ -172,6 +172,16 @@ static void answer_settles(struct direct *direct)
 	}
 }
 
+/* A callback may close the reader, which is then kept until this is done with it. */
+static void settle_all(struct direct *direct)
+{
+	direct->requests++;
+	answer_settles(direct);
+	direct->requests--;
+	if (direct->closed && direct->requests == 0)
+		destroy(direct);
+}
+
 /* The deleted rows are forgotten only now: until then the next read must pass them over. */
 static void forget_deleted(struct direct *direct)
 {
@@ -204,12 +214,7 @@ static void on_deleted(void *user, const struct error *err)
 	forget_deleted(direct);
 	mem_free(&direct->deleting);
 	delete_acked(direct);
-	/* A callback may close the reader: keep it until we are done. */
-	direct->requests++;
-	answer_settles(direct);
-	direct->requests--;
-	if (direct->closed && direct->requests == 0)
-		destroy(direct);
+	settle_all(direct);
 }
 
 static void on_delete_timer(void *user)
@@ -217,11 +222,7 @@ static void on_delete_timer(void *user)
 	struct direct *direct = user;
 
 	delete_acked(direct);
-	direct->requests++;
-	answer_settles(direct);
-	direct->requests--;
-	if (direct->closed && direct->requests == 0)
-		destroy(direct);
+	settle_all(direct);
 }
 
 static void direct_ack(struct bus_reader *reader, const uint64_t *tags, size_t count)
