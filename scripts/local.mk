@@ -5,5 +5,5 @@ dist_check_SCRIPTS += scripts/check-man
 if HAVE_MAN_LINT
 TESTS += scripts/check-man
 endif
-dist_noinst_SCRIPTS += scripts/chdb scripts/deps scripts/test
-EXTRA_DIST += .clang-format .editorconfig LICENSE
+dist_noinst_SCRIPTS += scripts/build scripts/chdb scripts/demo scripts/deps scripts/test
+EXTRA_DIST += scripts/demo.yaml .clang-format .editorconfig LICENSE

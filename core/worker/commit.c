@@ -148,7 +148,6 @@ static void committed(struct task *task)
 	task->commit_seq++;
 	mem_release(task->checkpoint);
 	task->checkpoint = buf_steal(&task->new_checkpoint);
-	flow_task_committed(task->engine);
 	task_continue(task);
 }
 

@@ -70,12 +70,17 @@ static void call_step(struct call *call, enum flow_step step)
 	struct task *task = call->task;
 	struct worker *worker = task->worker;
 	struct backoff again;
+	int64_t delay_ms;
 
 	switch (step) {
 	case FLOW_STEP_AGAIN:
 		backoff_init(&again, AGAIN_FIRST_MS, AGAIN_CAP_MS);
 		again.failures = flow_call_tries(call->engine) > 0 ? flow_call_tries(call->engine) - 1 : 0;
-		call_wait(call, backoff_next(&again));
+		delay_ms = backoff_next(&again);
+		/* What the upstream asked for (Retry-After) counts when it is longer. */
+		if (flow_call_parked_s(call->engine) * 1000 > delay_ms)
+			delay_ms = flow_call_parked_s(call->engine) * 1000;
+		call_wait(call, delay_ms);
 		break;
 	case FLOW_STEP_LIMIT:
 		permit_park(worker, flow_call_source(call->engine), flow_call_parked_s(call->engine));
@@ -376,6 +381,9 @@ void task_continue(struct task *task)
 {
 	task->phase = TASK_RUNNING;
 	loop_timer_start(task->timeout, task->flow->conf->timeout_ms, 0);
+	callback_begin();
+	flow_task_committed(task->engine);
+	callback_end();
 	task_pump(task);
 }
 

@@ -80,16 +80,18 @@ class Sim:
 class Daemon:
     """sluiced on a folder; may be killed and started again."""
 
-    def __init__(self, folder, sim, mode="single", flows=None, extra=""):
+    def __init__(self, folder, sim, mode="single", flows=None, extra="", config=None, environment=None):
         self.folder = str(folder)
         self.state = os.path.join(self.folder, "state")
-        self.config = os.path.join(self.folder, "flows.yaml")
+        self.config = config or os.path.join(self.folder, "flows.yaml")
         self.log = os.path.join(self.folder, "sluiced.log")
         self.process = None
-        lines = flows or "\n".join(f"  {flow}: {{workers: 1, concurrency: 5}}" for flow in FLOWS)
-        with open(self.config, "w") as out:
-            out.write(CONFIG.format(mode=mode, sim=sim, extra=extra, flows=lines))
-        self.environment = dict(os.environ, SLUICE_PLUGIN_PATH=os.path.join(BUILD, "plugins.d"), SLUICE_SBIN=BUILD)
+        if config is None:
+            lines = flows or "\n".join(f"  {flow}: {{workers: 1, concurrency: 5}}" for flow in FLOWS)
+            with open(self.config, "w") as out:
+                out.write(CONFIG.format(mode=mode, sim=sim, extra=extra, flows=lines))
+        self.environment = dict(os.environ, SLUICE_PLUGIN_PATH=os.path.join(BUILD, "plugins.d"), SLUICE_SBIN=BUILD,
+                                **(environment or {}))
 
     def start(self, ready=True):
         with open(self.log, "a") as log:
