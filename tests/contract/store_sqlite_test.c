@@ -169,6 +169,43 @@ static void claim_uses_its_index(void **state)
 	sqlite_db_close(&db);
 }
 
+/* What SQLite itself refuses, after other rows of the task were written: they go too, the other task stays. */
+static void constraint_undoes_its_task_alone(void **state)
+{
+	struct fixture *fx = *state;
+	const char *log_values[2] = {fx->flow, NULL};
+	const char **values = fixture_values(fx);
+	struct store_upsert upserts[4] = {
+		{&fixture_log, NULL, log_values},
+		{&fixture_table, "first", values},
+		{&fixture_log, NULL, log_values},
+		{&fixture_table, "second", values},
+	};
+	struct store_commit group[2];
+	struct task_row *rows;
+	struct sqlite_db db;
+	size_t count, i;
+
+	open_raw(fx, &db);
+	assert_good(fx, sqlite_script(&db, "CREATE UNIQUE INDEX strict ON contract_profile (kept)", &fx->err));
+	sqlite_db_close(&db);
+	values[COL_KEPT] = "the same";
+	for (i = 0; i < 2; i++)
+		fixture_submit(fx, 1);
+	rows = fixture_claim_from(fx, fx->sync, 2, 60000, false, &count);
+	for (i = 0; i < 2; i++) {
+		group[i] = fixture_commit(&rows[i], STORE_COMPLETE);
+		group[i].upserts = &upserts[i * 2];
+		group[i].upsert_count = 2;
+	}
+	assert_good(fx, store_sync_commit(fx->sync, group, 2, &fx->err));
+	assert_int_equal(group[0].outcome, STORE_COMMITTED);
+	assert_int_equal(group[1].outcome, STORE_REFUSED);
+	assert_int_equal(fixture_row_count(fx, &fixture_log, "actor", fx->flow), 1);
+	assert_int_equal(fixture_row_count(fx, &fixture_table, "kept", "the same"), 1);
+	assert_json(fixture_task(fx, rows[1].id), "status", "\"PROCESSING\"");
+}
+
 static const struct CMUnitTest cases[] = {
 	CASE(file_is_private),
 	CASE(settings_are_the_safe_ones),
@@ -180,6 +217,7 @@ static const struct CMUnitTest cases[] = {
 	CASE(memory_store_works),
 	CASE(held_lock_is_waited_for_and_then_reported),
 	CASE(claim_uses_its_index),
+	CASE(constraint_undoes_its_task_alone),
 };
 
 int main(void)
