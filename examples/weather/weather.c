@@ -102,15 +102,15 @@ static const struct sl_flow refresh_weather = SL_FLOW_INIT(
 
 /* And the way from the queue into the warehouse. */
 static const struct sl_sink_column sink_columns[] = {
-	{"event_id", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"place", "String", NULL, SL_COLUMN_NEEDED, NULL},
+	{"event_id", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"place", "String", NULL, 0, NULL},
 	{"observed_at", "Nullable(DateTime)", NULL, 0, NULL}, {"event_timestamp", "DateTime", NULL, 0, NULL},
 	{"temperature", "Nullable(Float64)", "metrics.temperature", 0, NULL}, SL_END_OF_SINK_COLUMNS
 };
 static const char *const prefix[] = {"place", "event_timestamp", NULL};
 static const struct sl_sink weather_sink = SL_SINK_INIT(
 	.name = "weather_log", .queue = "weather_log_q", .exchange = "weather.dx", .key = "weather_log",
-	.table = "weather_log", .columns = sink_columns, .engine = "MergeTree", .order_by = "place, event_timestamp",
-	.identity = "event_id", .prefix = prefix, .time_column = "event_timestamp");
+	.table = "weather_log", .columns = sink_columns, .engine = "MergeTree",
+	.order_by = "place, event_timestamp", .identity = "event_id", .prefix = prefix, .time_column = "event_timestamp");
 
 static const struct sl_source *const sources[] = {&open_meteo, NULL};
 static const struct sl_flow *const flows[] = {&refresh_weather, NULL};

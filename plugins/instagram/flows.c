@@ -147,6 +147,7 @@ static enum sl_result emit(const struct sl_host *h, struct sl_task *t, struct sl
 		return SL_OK;
 	}
 	settle_owner(h, t, rec);
+	h->set_source(rec, h->value(rec, SL_ATTR, "source"));
 	h->put_str(rec, SL_DIMENSION, "keywords", "");
 	h->put_str(rec, SL_ATTR, "profile_id", h->value(rec, SL_DIMENSION, "profile_id"));
 	h->put_str(rec, SL_ATTR, "handle", h->value(rec, SL_DIMENSION, "handle"));

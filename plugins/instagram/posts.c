@@ -132,11 +132,12 @@ static void put_sponsors(const struct sl_host *h, struct sl_task *t, struct sl_r
 	h->put_out(rec, SL_DIMENSION, "user_sponsors", out);
 }
 
-/* What every dialect's post gets besides its fields. */
+/* What every dialect's post gets besides its fields. Of several answers, the last is its source. */
 static void post_made(const struct sl_host *h, struct sl_task *t, struct sl_record *rec)
 {
 	if (!rec)
 		return;
+	h->put_str(rec, SL_ATTR, "source", h->record_source(rec));
 	h->put_str(rec, SL_DIMENSION, "short_code", h->record_key(rec));
 	h->put_str(rec, SL_DIMENSION, "post_type",
 		   post_type_of(h->value(rec, SL_DIMENSION, "post_type_original")));

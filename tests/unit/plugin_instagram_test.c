@@ -76,6 +76,12 @@ static void each_post_once(void **state)
 	assert_times(out, "{'event':'post_log_events'", 3);
 	assert_times(out, "{'upsert':'instagram_post'", 3);
 	assert_times(out, "{'upsert':'instagram_post','key':'AAA'", 1);
+	assert_times(out, "'shortcode':'AAA','publish_time'", 1);
+	assert_has(out,
+		   "'source':'rapidapi-arraybobo','platform':'INSTAGRAM','profile_id':'42','handle':'o42',"
+		   "'shortcode':'AAA'");
+	assert_has(out, "'source':'graphapi','platform':'INSTAGRAM','profile_id':'42','handle':'abc','"
+			"shortcode':'BBB'");
 	assert_has(out, "{'upsert':'instagram_post','key':'BBB','values':{'profile_id':'42','handle':'abc','"
 			"post_id':'2',"
 			"'post_type':'image'");
