@@ -120,10 +120,13 @@ static void file_that_is_no_database_is_refused(void **state)
 static void memory_store_works(void **state)
 {
 	struct fixture *fx = *state;
+	char file_url[sizeof(fx->url)];
 
 	store_sync_close(&fx->sync);
+	strcpy(file_url, fx->url);
 	strcpy(fx->url, "sqlite::memory:");
 	fx->sync = fixture_open(fx);
+	strcpy(fx->url, file_url);
 	fixture_submit(fx, 1);
 	fixture_claim(fx);
 }
