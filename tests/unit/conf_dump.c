@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints every key of flows.yaml as its line in flows.yaml(5) has to read, for
- * scripts/check-docs: name, type, then default and bounds.
+ * scripts/check-docs: name, type, default and bounds.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,25 +24,31 @@ static void print_bound(const struct conf_key *key, int64_t value)
 	printf("%s", text);
 }
 
+/* "word" stands for its choices. */
+static void print_type(const struct conf_key *key)
+{
+	if (key->words == NULL)
+		printf("%s", key->type->word);
+	for (size_t i = 0; key->words != NULL && key->words[i] != NULL; i++)
+		printf("%s%s", i == 0 ? "" : "|", key->words[i]);
+}
+
 static void print_key(const char *path, const struct conf_key *key)
 {
-	bool bounds = key->min != 0 || key->max != 0;
+	bool bounds = (key->min != 0 || key->max != 0) && key->type != &conf_text;
+	const char *given = (key->flags & CONF_REQUIRED) != 0 ? "required" : key->fallback;
 
-	printf("%s%s %s", path, key->name, key->type->word);
-	if (key->fallback != NULL)
-		printf(" %s", key->fallback);
-	else if ((key->flags & CONF_REQUIRED) != 0)
-		printf(" required");
-	if (bounds && key->max == INT64_MAX) {
-		printf("; at least ");
+	printf(".It Cm %s%s Ar ", path, key->name);
+	print_type(key);
+	if (given != NULL || bounds)
+		printf(" Pq %s%s", given != NULL ? given : "", given != NULL && bounds ? "; " : "");
+	if (bounds && key->max == INT64_MAX)
+		printf("at least ");
+	if (bounds)
 		print_bound(key, key->min);
-	} else if (bounds && key->type != &conf_text) {
-		printf("; ");
-		print_bound(key, key->min);
-		if (key->max != key->min) {
-			printf(" to ");
-			print_bound(key, key->max);
-		}
+	if (bounds && key->max != INT64_MAX && key->max != key->min) {
+		printf(" to ");
+		print_bound(key, key->max);
 	}
 	printf("\n");
 }
@@ -52,8 +58,9 @@ static void print_section(struct arena *arena, const char *path, const struct co
 	for (const struct conf_key *key = section->keys; key->name != NULL; key++) {
 		if ((key->flags & (CONF_INTERNAL | section->without)) != 0)
 			continue;
-		print_key(path, key);
-		if (key->section != NULL)
+		if (key->section == NULL)
+			print_key(path, key);
+		else
 			print_section(arena, arena_printf(arena, "%s%s.%s", path, key->name,
 							  key->type == &conf_map ? "NAME." : ""), key->section);
 	}
