@@ -171,36 +171,77 @@ static int refuse(struct error *err, const char *plugin, const char *kind, const
 			 other != NULL ? other : "sluice itself");
 }
 
-/* Refuses before anything is added, so that the catalogue stays whole. Plugins may share a stream that leaves alike. */
+/* The plugin that has a table or listener of that name. */
+static const char *owner_of(const struct conf_catalogue *catalogue, bool listener, const char *name)
+{
+	for (size_t i = 0; i < catalogue->plugin_count; i++) {
+		const struct conf_offer_plugin *plugin = &catalogue->plugins[i];
+
+		if (conf_names_have(listener ? &plugin->listeners : &plugin->tables, name))
+			return plugin->name;
+	}
+	return NULL;
+}
+
+static int check_stream(const struct conf_catalogue *catalogue, const char *plugin, const struct json *item,
+			const char *name, struct error *err)
+{
+	const struct conf_offer_stream *stream = conf_offered_stream(catalogue, name);
+
+	if (stream != NULL && (!str_eq(stream->exchange, json_string(json_member(item, "exchange"), NULL)) ||
+			       !str_eq(stream->key, json_string(json_member(item, "key"), NULL))))
+		return refuse(err, plugin, "with another exchange or key, stream", name, stream->plugin);
+	return 0;
+}
+
+enum kind { FLOWS, SINKS, SOURCES, TABLES, LISTENERS, STREAMS, KINDS };
+static const struct {
+	const char *list, *one;
+} kinds[KINDS] = {
+	[FLOWS] = {"flows", "flow"}, [SINKS] = {"sinks", "sink"}, [SOURCES] = {"sources", "source"},
+	[TABLES] = {"tables", "table"}, [LISTENERS] = {"listeners", "listener"}, [STREAMS] = {"streams", "stream"}
+};
+
+/* NULL: nobody, or it may be shared. */
+static const char *offered_by(const struct conf_catalogue *catalogue, enum kind kind, const char *name)
+{
+	const struct conf_offer_flow *flow = kind == FLOWS ? conf_offered_flow(catalogue, name) : NULL;
+	const struct conf_offer_sink *sink = kind == SINKS ? conf_offered_sink(catalogue, name) : NULL;
+	const struct conf_offer_source *source = kind == SOURCES ? conf_offered_source(catalogue, NULL, name) : NULL;
+
+	if (kind == TABLES || kind == LISTENERS)
+		return owner_of(catalogue, kind == LISTENERS, name);
+	return flow != NULL ? flow->plugin : sink != NULL ? sink->plugin : source != NULL ? source->plugin : NULL;
+}
+
+/*
+ * Refuses before anything is added, so that the catalogue stays whole: what a
+ * role's loader would refuse beside the others. Plugins may share a stream
+ * that leaves alike.
+ */
 static int check_new(const struct conf_catalogue *catalogue, const struct json *probe, const char *plugin,
 		     struct error *err)
 {
-	static const char *const kinds[] = {"flows", "sinks", "streams"};
-
 	if (conf_offered_plugin(catalogue, plugin) != NULL)
 		return error_set(err, ERR_INPUT, "plugin \"%s\" is there twice: %s", plugin,
 				 conf_offered_plugin(catalogue, plugin)->file);
-	for (size_t kind = 0; kind < 3; kind++) {
-		const struct json *list = json_member(probe, kinds[kind]);
+	for (enum kind kind = FLOWS; kind < KINDS; kind++) {
+		const struct json *list = json_member(probe, kinds[kind].list);
 
 		for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
-			const char *name = json_string(json_member(item, "name"), NULL);
-			const struct conf_offer_flow *flow = kind == 0 ? conf_offered_flow(catalogue, name) : NULL;
-			const struct conf_offer_sink *sink = kind == 1 ? conf_offered_sink(catalogue, name) : NULL;
-			const struct conf_offer_stream *stream = kind == 2 ? conf_offered_stream(catalogue, name) : NULL;
+			const char *name = json_string(item, NULL);
+			const char *other;
 
 			if (name == NULL)
+				name = json_string(json_member(item, "name"), NULL);
+			if (name == NULL)
 				return error_set(err, ERR_INPUT, "plugin \"%s\": %s: an entry without a name", plugin,
-						 kinds[kind]);
-			if (flow != NULL)
-				return refuse(err, plugin, "flow", name, flow->plugin);
-			if (sink != NULL)
-				return refuse(err, plugin, "sink", name, sink->plugin);
-			if (stream != NULL &&
-			    (!str_eq(stream->exchange, json_string(json_member(item, "exchange"), NULL)) ||
-			     !str_eq(stream->key, json_string(json_member(item, "key"), NULL))))
-				return refuse(err, plugin, "with another exchange or key, stream", name,
-					      stream->plugin);
+						 kinds[kind].list);
+			other = offered_by(catalogue, kind, name);
+			if (other != NULL)
+				return refuse(err, plugin, kinds[kind].one, name, other);
+			if (kind == STREAMS && check_stream(catalogue, plugin, item, name, err) != 0)
+				return -1;
 		}
 	}
 	return 0;
@@ -284,6 +325,8 @@ int conf_catalogue_add(struct conf_catalogue *catalogue, const struct json *prob
 	plugin->inode = number_of(probe, "inode");
 	plugin->size = number_of(probe, "size");
 	plugin->sha256 = text_of(catalogue->arena, probe, "sha256");
+	plugin->tables = names_of(catalogue->arena, probe, "tables");
+	plugin->listeners = names_of(catalogue->arena, probe, "listeners");
 	read_options(catalogue->arena, probe, plugin);
 	add_upstream(catalogue, probe, plugin->name);
 	add_ways(catalogue, probe, plugin->name);

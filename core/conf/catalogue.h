@@ -32,6 +32,7 @@ struct conf_offer_plugin {
 	const char *name, *version, *file;
 	uint64_t device, inode, size;	/* what the probe saw */
 	const char *sha256;
+	struct conf_names tables, listeners;
 	struct conf_offer_option *options;
 	size_t option_count;
 };
@@ -81,8 +82,8 @@ struct conf_catalogue *conf_catalogue_new(void);
 void conf_catalogue_free(struct conf_catalogue **catalogue);
 /*
  * Adds what one probe printed. ERR_INPUT when it is not a descriptor, or when
- * another plugin already offers a flow or sink of that name, or a stream of
- * that name with another exchange or key; the catalogue is then as before.
+ * another plugin already offers a flow, sink, source, table or listener of
+ * that name, or a stream of that name with another exchange or key; the catalogue is then as before.
  */
 int conf_catalogue_add(struct conf_catalogue *catalogue, const struct json *probe, struct error *err);
 

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,6 +70,20 @@ static int check_folder(const char *path, struct error *err)
 	return result;
 }
 
+/* The folder of the name, and the one a symbolic link leads to. */
+static int check_folders(const char *path, struct error *err)
+{
+	char *target = realpath(path, NULL);
+	int result = -1;
+
+	if (target == NULL)
+		error_errno(err, "its folder cannot be read");
+	else if (check_folder(path, err) == 0)
+		result = check_folder(target, err);
+	free(target);
+	return result;
+}
+
 /* Reads the file once: permissions, identity and hash belong to the same open file. */
 static int file_identity(const char *path, struct plugin_file *file, struct error *err)
 {
@@ -91,7 +106,7 @@ static int file_identity(const char *path, struct plugin_file *file, struct erro
 		error_set(err, ERR_INPUT, "is larger than %ld MiB", PLUGIN_FILE_MAX / 1024 / 1024);
 		goto out;
 	}
-	if (check_writers("the file", &st, err) != 0 || check_folder(path, err) != 0)
+	if (check_writers("the file", &st, err) != 0 || check_folders(path, err) != 0)
 		goto out;
 	while (got > 0 && content.len <= (size_t)st.st_size) {
 		got = read(fd, buf_reserve(&content, 65536), 65536);
@@ -118,17 +133,36 @@ static bool same_file(const struct plugin_file *a, const struct plugin_file *b)
 	       strcmp(a->sha256, b->sha256) == 0;
 }
 
+/* NULL and the linker's own words on failure. */
+static void *open_file(const char *path, struct error *err)
+{
+	struct buf file;
+	const char *reason;
+	void *object;
+
+	buf_init(&file);
+	/* Without a slash dlopen would search the system's folders instead of taking this file. */
+	buf_printf(&file, "%s%s", strchr(path, '/') != NULL ? "" : "./", path);
+	/* A symbol that is missing must be refused here, not found in the middle of a task. */
+	object = dlopen(file.data, RTLD_NOW | RTLD_LOCAL);
+	if (object == NULL) {
+		reason = dlerror();
+		/* The caller names the file already. */
+		if (str_starts(reason, file.data) && str_starts(reason + file.len, ": "))
+			reason += file.len + 2;
+		error_set(err, ERR_INPUT, "cannot be loaded: %s", reason);
+	}
+	buf_fini(&file);
+	return object;
+}
+
 static const struct sl_plugin *open_object(const char *path, struct error *err)
 {
 	const struct sl_plugin *descriptor;
-	void *object;
+	void *object = open_file(path, err);
 
-	/* A symbol that is missing must be refused here, not found in the middle of a task. */
-	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (object == NULL) {
-		error_set(err, ERR_INPUT, "cannot be loaded: %s", dlerror());
+	if (object == NULL)
 		return NULL;
-	}
 	descriptor = dlsym(object, "sluice_plugin_v1");
 	if (descriptor == NULL)
 		error_set(err, ERR_INPUT,

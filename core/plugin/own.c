@@ -63,7 +63,7 @@ static void *own_one(struct plugin *plugin, const void *theirs, size_t ours, siz
 		return (void *)(uintptr_t)known;
 	memcpy(&size, theirs, sizeof(size));
 	if (size < least || size > 64 * 1024) {
-		error_set(err, ERR_INPUT, "a %s says its size is %zu bytes; this host knows %zu to %d", what, size,
+		error_set(err, ERR_INPUT, "one %s says its size is %zu bytes; this host knows %zu to %d", what, size,
 			  least, 64 * 1024);
 		return NULL;
 	}

@@ -18,6 +18,7 @@
 #define PROBE_ANSWER_MAX (4u * 1024 * 1024)
 #define PROBE_OK '+'		/* first byte of an answer: a descriptor follows */
 #define PROBE_REFUSED '-'	/* a refusal's text follows */
+#define PROBE_NO_EXEC '!'	/* written by the forked child: the program could not be run */
 
 static int write_all(int fd, const char *bytes, size_t len)
 {
@@ -77,6 +78,7 @@ static pid_t probe_start(const char *program, const char *file, int *fd_r, struc
 		if (dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0 && dup2(null, STDERR_FILENO) >= 0 &&
 		    (fds[1] == PROBE_FD ? fcntl(PROBE_FD, F_SETFD, 0) : dup2(fds[1], PROBE_FD)) >= 0)
 			execl(program, "sluiced", "-x", "probe", file, (char *)NULL);
+		write_all(PROBE_FD, (const char[]){ PROBE_NO_EXEC, '\n' }, 2);
 		_exit(127);
 	}
 	close(fds[1]);
@@ -119,15 +121,17 @@ static int probe_verdict(const char *program, const char *file, int status, bool
 		return error_set(err, ERR_INPUT,
 				 "%s: plugin refused: did not answer within %lld s (does its constructor wait?)", file,
 				 (long long)(timeout_ms / 1000));
+	if (answer->len >= PROBE_ANSWER_MAX)
+		return error_set(err, ERR_INPUT, "%s: plugin refused: its descriptor takes more than %u MiB", file,
+				 PROBE_ANSWER_MAX / 1024 / 1024);
 	if (WIFSIGNALED(status))
 		return error_set(err, ERR_INPUT, "%s: plugin refused: crashed while being loaded (signal %d, %s)", file,
 				 WTERMSIG(status), strsignal(WTERMSIG(status)));
-	if (answer->len < 2 || answer->data[answer->len - 1] != '\n') {
-		if (WEXITSTATUS(status) == 127)
-			return error_set(err, ERR_IO, "%s: cannot be run to look at plugins", program);
+	if (answer->len < 2 || answer->data[answer->len - 1] != '\n')
 		return error_set(err, ERR_INPUT, "%s: plugin refused: exited with status %d while being loaded", file,
 				 WEXITSTATUS(status));
-	}
+	if (answer->data[0] == PROBE_NO_EXEC)
+		return error_set(err, ERR_IO, "%s: cannot be run to look at plugins", program);
 	answer->data[--answer->len] = '\0';
 	if (answer->data[0] != PROBE_OK)
 		return error_set(err, ERR_INPUT, "%s", answer->data + 1);

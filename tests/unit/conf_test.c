@@ -581,12 +581,19 @@ static void test_catalogue(void **state)
 
 	(void)state;
 	add_probe(other, "{\"name\":\"a\",\"file\":\"/a.so\",\"flows\":[{\"name\":\"f\"}],\"sinks\":[{\"name\":\"s\"}],"
+		  "\"sources\":[{\"name\":\"o\"}],\"tables\":[{\"name\":\"u\"}],\"listeners\":[\"l\"],"
 		  "\"streams\":[{\"name\":\"t\",\"exchange\":\"x\",\"key\":\"k\"}]}", NULL);
 	add_probe(other, "{\"name\":\"a\",\"file\":\"/b.so\"}", "plugin \"a\" is there twice: /a.so");
 	add_probe(other, "{\"name\":\"b\",\"flows\":[{\"name\":\"f\"}]}",
 		  "plugin \"b\": flow \"f\" is already offered by a");
 	add_probe(other, "{\"name\":\"b\",\"sinks\":[{\"name\":\"s\"}]}",
 		  "plugin \"b\": sink \"s\" is already offered by a");
+	add_probe(other, "{\"name\":\"b\",\"sources\":[{\"name\":\"o\"}]}",
+		  "plugin \"b\": source \"o\" is already offered by a");
+	add_probe(other, "{\"name\":\"b\",\"tables\":[{\"name\":\"u\"}]}",
+		  "plugin \"b\": table \"u\" is already offered by a");
+	add_probe(other, "{\"name\":\"b\",\"listeners\":[\"l\"]}",
+		  "plugin \"b\": listener \"l\" is already offered by a");
 	add_probe(other, "{\"name\":\"b\",\"streams\":[{\"name\":\"t\",\"exchange\":\"y\",\"key\":\"k\"}]}",
 		  "plugin \"b\": with another exchange or key, stream \"t\" is already offered by a");
 	add_probe(other, "{\"name\":\"b\",\"flows\":[{}]}", "plugin \"b\": flows: an entry without a name");

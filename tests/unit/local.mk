@@ -59,3 +59,11 @@ tests_unit_plugin_shopify_test_LDADD = tests/fake/libfake.a core/libcore.a $(TES
 tests_unit_plugin_sinks_test_SOURCES = tests/unit/plugin_sinks_test.c $(sinks_sources)
 tests_unit_plugin_sinks_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit
 tests_unit_plugin_sinks_test_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/plugin_test
+tests_unit_plugin_test_SOURCES = \
+	tests/unit/plugin_kit.c \
+	tests/unit/plugin_kit.h \
+	tests/unit/plugin_test.c
+tests_unit_plugin_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/plugin_test
