@@ -26,8 +26,8 @@ version: 1
 mode: {mode}
 stores:
   tasks: sqlite:${{STATE}}/sluice.db
-  bus: "direct:"
-  limits: "local:"
+  bus: direct
+  limits: local
   warehouse: chdb:${{STATE}}/warehouse
   objects: file:${{STATE}}/objects
 {extra}

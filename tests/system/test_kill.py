@@ -12,7 +12,7 @@ from harness import DEADLINE, Daemon, Sim, poll
 KILLS = int(os.environ.get("SLUICE_KILLS", "50"))
 TASKS_PER_KILL = 100
 FAST = """\
-lease: 3s
+tasks: {lease: 3s}
 restart: {first: 50ms, cap: 200ms}
 """
 
