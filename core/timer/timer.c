@@ -22,11 +22,13 @@ struct timer {
 	struct store *store;
 	struct loop_timer *tick;
 	int64_t complained_ms;
-	bool asking, rescuing;
+	int64_t rescue_from_ms;		/* loop time: no lease counts as expired before */
+	bool asking, rescuing, trouble;
 };
 
 static void complain(struct timer *timer, const char *what, const struct error *err)
 {
+	timer->trouble = true;
 	if (log_limited(&timer->complained_ms, COMPLAIN_MS))
 		log_warning("%s: %s", what, err->text);
 }
@@ -37,6 +39,16 @@ static void finish_drain(struct timer *timer)
 		role_finished(timer->role);
 }
 
+/* While the store was away nobody could extend a lease: everybody gets one more before any counts as expired. */
+static void note_answer(struct timer *timer)
+{
+	if (timer->trouble)
+		timer->rescue_from_ms = loop_now_ms(timer->role->loop) + timer->role->conf->lease_ms;
+	timer->trouble = false;
+}
+
+static void rescue(struct timer *timer);
+
 static void on_ready(void *user, const struct store_depth *rows, size_t count, const struct error *err)
 {
 	struct timer *timer = user;
@@ -44,9 +56,11 @@ static void on_ready(void *user, const struct store_depth *rows, size_t count, c
 	struct jwrite w;
 
 	timer->asking = false;
-	if (err->code != ERR_NONE) {
+	if (err->code != ERR_NONE)
 		complain(timer, "asking for ready tasks", err);
-	} else if (count > 0) {
+	else
+		note_answer(timer);
+	if (count > 0) {
 		buf_init(&message);
 		jwrite_init(&w, &message);
 		jwrite_object(&w, NULL);
@@ -68,9 +82,22 @@ static void on_rescued(void *user, int64_t count, const struct error *err)
 	timer->rescuing = false;
 	if (err->code != ERR_NONE)
 		complain(timer, "housekeeping", err);
-	else if (count > 0)
+	else
+		note_answer(timer);
+	if (count > 0) {
 		metric_add(METRIC_RESCUED, (uint64_t)count);
+		/* It stops at a few hundred rows: there may be more. */
+		rescue(timer);
+	}
 	finish_drain(timer);
+}
+
+static void rescue(struct timer *timer)
+{
+	if (timer->rescuing || timer->role->draining || loop_now_ms(timer->role->loop) < timer->rescue_from_ms)
+		return;
+	timer->rescuing = true;
+	store_rescue(timer->store, on_rescued, timer);
 }
 
 static void on_tick(void *user)
@@ -79,10 +106,7 @@ static void on_tick(void *user)
 
 	if (timer->role->draining)
 		return;
-	if (!timer->rescuing) {
-		timer->rescuing = true;
-		store_rescue(timer->store, on_rescued, timer);
-	}
+	rescue(timer);
 	if (!timer->asking) {
 		timer->asking = true;
 		store_ready(timer->store, on_ready, timer);
