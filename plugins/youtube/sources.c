@@ -23,8 +23,13 @@ static int64_t until_new_quota(int64_t now)
 	return DAY_S - since;
 }
 
-/* 403 is mostly the quota; some reasons speak of the key or of what was asked for instead. */
-static enum sl_result forbidden(const struct sl_host *h, struct sl_task *t, const struct sl_response *re)
+/*
+ * 403 is mostly the quota; some reasons speak of the key or of what was asked
+ * for instead. A search does not wait for the next day's quota: its flow goes
+ * on with what was found, so the answer is the source's and not the key's.
+ */
+static enum sl_result forbidden(const struct sl_host *h, struct sl_task *t, const struct sl_call *c,
+				const struct sl_response *re)
 {
 	static const char *const denied[] = {
 		"forbidden", "insufficientPermissions", "commentsDisabled", "subscriptionForbidden",
@@ -41,7 +46,13 @@ static enum sl_result forbidden(const struct sl_host *h, struct sl_task *t, cons
 		return h->fail(t, SL_AUTH, message);
 	if (is_one_of(reason, denied))
 		return h->fail(t, SL_FAIL, message);
-	h->park(t, is_one_of(reason, pace) || !reason ? 60 : until_new_quota(h->now(t)));
+	if (is_one_of(reason, pace)) {
+		h->park(t, 60);
+		return h->fail(t, SL_LIMIT, QUOTA_EXCEEDED);
+	}
+	if (h->operation(c) == &search_by_channel)
+		return h->fail(t, SL_SOURCE, QUOTA_EXCEEDED);
+	h->park(t, reason ? until_new_quota(h->now(t)) : 60);
 	return h->fail(t, SL_LIMIT, QUOTA_EXCEEDED);
 }
 
@@ -50,9 +61,8 @@ static enum sl_result v3_error(const struct sl_host *h, struct sl_task *t, const
 {
 	const char *reason = h->str(re->json, "error.errors.0.reason");
 
-	(void)c;
 	if (re->status == 403)
-		return forbidden(h, t, re);
+		return forbidden(h, t, c, re);
 	if (re->status == 429)
 		return h->fail(t, SL_LIMIT, QUOTA_EXCEEDED);
 	if (reason && strcmp(reason, "keyInvalid") == 0)

@@ -92,6 +92,7 @@ static const char PAGE[] =
 /* The quota ends on the second page: what was found is refreshed. */
 static void quota_keeps_what_there_is(void **state)
 {
+	const char *const one[] = {"ytapitoken", NULL};
 	const struct fake_answer answers[] = {{"search_by_channel", "ytapitoken", 200, PAGE, NULL},
 					      {"search_by_channel", "ytapitoken", 403, QUOTA, NULL},
 					      {"videos", "yt-v31", 200, VIDEOS, NULL},
@@ -108,6 +109,11 @@ static void quota_keeps_what_there_is(void **state)
 	assert_has(out, "pageToken=T2");
 	assert_has(out, "id=v1&");
 	assert_times(out, "{'event':'post_log_events'", 2);
+	mem_release(out);
+	out = run(answers, one, "refresh_yt_posts_by_channel_id",
+		  "{'channel_id':'UC1','filter':{'start_date':'2023-01-01','end_date':'2023-01-31'}}");
+	assert_times(out, "{'event':'post_log_events'", 2);
+	assert_times(out, "yt-v31", 0);
 	mem_release(out);
 }
 
