@@ -93,14 +93,17 @@ static void on_message(struct runtime *rt, const char *text, size_t len, int fd)
 	struct json_doc *doc = json_parse(text, len, &err);
 	const struct json *message = doc != NULL ? json_root(doc) : NULL;
 
-	if (json_member(message, "drain") != NULL)
-		drain(rt);
-	else if (json_member(message, "stop") != NULL)
+	if (json_member(message, "drain") != NULL) {
+		/* A signal may have come first; only a second signal means at once. */
+		if (!rt->role.draining)
+			drain(rt);
+	} else if (json_member(message, "stop") != NULL) {
 		_exit(0);
-	else if (message != NULL && rt->role.def->message != NULL)
+	} else if (message != NULL && rt->role.def->message != NULL) {
 		rt->role.def->message(&rt->role, message, fd);
-	else if (fd >= 0)
+	} else if (fd >= 0) {
 		close(fd);
+	}
 	json_doc_free(&doc);
 }
 

@@ -155,6 +155,8 @@ static void become_role(const struct child *child, int channel, int part, int me
 	/* Out of the way of 3, 4 and 5 first, so that no dup2 overwrites one that is still needed. */
 	int fds[3] = { fcntl(channel, F_DUPFD, 16), fcntl(part, F_DUPFD, 16), fcntl(metrics, F_DUPFD, 16) };
 
+	/* A terminal's interrupt is for the supervisor, which drains the roles in their order. */
+	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	sigemptyset(&none);
@@ -174,7 +176,10 @@ static void on_message(struct child *child, const char *text, size_t len)
 	const struct json *message = doc != NULL ? json_root(doc) : NULL;
 	const char *failure = json_string(json_member(message, "failed"), NULL);
 
-	if (json_member(message, "ready") != NULL && child->state == CHILD_STARTING) {
+	if (json_member(message, "ready") != NULL) {
+		/* One that was told to drain before it was ready drains. */
+		if (child->state != CHILD_STARTING)
+			goto out;
 		loop_timer_stop(child->timer);
 		set_state(child, CHILD_READY);
 		log_debug("ready role=\"%s\" pid=%d", child->title, (int)child->pid);
@@ -186,6 +191,7 @@ static void on_message(struct child *child, const char *text, size_t len)
 	} else {
 		log_warning("message not understood role=\"%s\"", child->title);
 	}
+out:
 	json_doc_free(&doc);
 }
 
@@ -330,18 +336,23 @@ static void obituary(const struct child *child, int status, int64_t delay_ms)
 
 bool child_ended(struct child *child, int status)
 {
-	bool wanted = child->state != CHILD_DRAINING;
-	bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-	int64_t delay = 0;
+	bool wanted, clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	int64_t uptime, delay = 0;
 
-	if (wanted && clean)
-		log_info("left to be started afresh role=\"%s\" pid=%d", child->title, (int)child->pid);
-	if (!clean) {
-		if (child->state == CHILD_READY && clock_mono_ms() - child->since_ms >= STEADY_MS)
-			backoff_reset(&child->backoff);
-		delay = wanted ? backoff_next(&child->backoff) : 0;
+	/* Why it left may still wait in the channel. */
+	on_channel(child, child->channel, LOOP_READ);
+	wanted = child->state != CHILD_DRAINING;
+	uptime = child->state == CHILD_READY ? clock_mono_ms() - child->since_ms : 0;
+	if (uptime >= STEADY_MS)
+		backoff_reset(&child->backoff);
+	/* Who leaves well right after its start, again and again, must not be started without a pause. */
+	if (wanted && (!clean || uptime < child->supervisor->conf->restart_first_ms))
+		delay = backoff_next(&child->backoff);
+	if (!clean)
 		obituary(child, status, wanted ? delay : -1);
-	}
+	else if (wanted)
+		log_info("left to be started afresh role=\"%s\" pid=%d again_in_ms=%lld", child->title, (int)child->pid,
+			 (long long)delay);
 	loop_timer_stop(child->timer);
 	close_channel(child);
 	metrics_slot_fold(child->supervisor->metrics, child->slot);

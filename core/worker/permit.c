@@ -161,8 +161,14 @@ void permit_park(struct worker *worker, const struct sl_source *source, int64_t 
 	if (state == NULL || (seconds == 0 && state->parked_until_ms > now))
 		return;
 	until = now + (seconds > 0 ? seconds * 1000 : backoff_next(&state->parking));
-	if (until > state->parked_until_ms)
+	if (until <= state->parked_until_ms)
+		return;
+	/* Said once per parking, not by every call that was under way. */
+	if (state->parked_until_ms > now) {
 		state->parked_until_ms = until;
+		return;
+	}
+	state->parked_until_ms = until;
 	log_info("source parked source=%s ms=%lld", source->name, (long long)(state->parked_until_ms - now));
 }
 
