@@ -1,1 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+bin_PROGRAMS += sluicectl
+sluicectl_SOURCES = \
+	ctl/context.c \
+	ctl/ctl.h \
+	ctl/daemon.c \
+	ctl/flow.c \
+	ctl/main.c \
+	ctl/params.c \
+	ctl/plugin.c \
+	ctl/query.c \
+	ctl/status.c \
+	ctl/submit.c \
+	ctl/table.c \
+	ctl/task.c
+sluicectl_LDADD = core/libcore.a $(SLUICE_LIBS)

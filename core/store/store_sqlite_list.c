@@ -393,7 +393,7 @@ static int progress_run(struct sqlite_db *db, struct sqlite_request *request, st
 		" total(status = 'PENDING' AND run_after IS NULL AND crashes >= 2),"
 		" total(status = 'PENDING' AND run_after IS NOT NULL), total(status = 'PROCESSING'),"
 		" total(status = 'COMPLETE'), total(status = 'FAILED')"
-		" FROM json_each(?1) CROSS JOIN scrape_request_log ON id = value", "t", progress->ids);
+		" FROM json_each(?1) AS given CROSS JOIN scrape_request_log AS task ON task.id = given.value", "t", progress->ids);
 	int64_t *const members[] = { &depth->pending, &depth->alone, &depth->scheduled, &depth->processing,
 				     &depth->complete, &depth->failed };
 
