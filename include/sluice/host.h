@@ -89,7 +89,7 @@ struct sl_host {
 	const char *(*next_cursor)(const struct sl_call *c);	/* where the next begins; NULL = there is none */
 	enum sl_result (*outcome)(const struct sl_call *c);
 	/* The error as the task would report it: "(403, 'text')", or the text alone without a status. */
-	const char *(*outcome_text)(const struct sl_call *c);
+	const char *(*outcome_text)(const struct sl_call *c);	/* with its status: "(403, 'text')" */
 	int (*status)(const struct sl_call *c);			/* of its last response, 0 without one */
 
 	/* --- facts: the flow's memory; saved with the task (1 MiB); every callback but build may set them --- */

@@ -37,5 +37,5 @@ bool paging_more(const struct sl_host *h, struct sl_task *t, const struct sl_cal
 
 enum sl_result fail_with_call(const struct sl_host *h, struct sl_task *t, const struct sl_call *c)
 {
-	return h->fail_as(t, h->outcome(c), h->status(c), h->outcome_text(c));
+	return h->fail(t, h->outcome(c), h->outcome_text(c));
 }
