@@ -3,6 +3,9 @@
 check_PROGRAMS += tests/fuzz/json_replay
 tests_fuzz_json_replay_SOURCES = tests/fuzz/json_fuzz.c tests/fuzz/replay.c
 tests_fuzz_json_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
+check_PROGRAMS += tests/fuzz/conf_replay
+tests_fuzz_conf_replay_SOURCES = tests/fuzz/conf_fuzz.c tests/fuzz/replay.c
+tests_fuzz_conf_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
 
 dist_check_SCRIPTS += tests/fuzz/replay
 TESTS += tests/fuzz/replay
