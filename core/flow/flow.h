@@ -225,6 +225,8 @@ void flow_task_seal(struct flow_task *task);
  * was held. Look at the state and for calls afterwards.
  */
 void flow_task_committed(struct flow_task *task);
+/* Appends "(status, 'text')", quoted as other systems expect it. */
+void flow_failure_print(struct buf *out, int status, const char *text);
 /* Appends a record as one JSON object: type, key, source and its groups. */
 void flow_record_print(const struct sl_record *record, struct buf *out);
 

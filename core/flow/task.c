@@ -150,6 +150,13 @@ static void quote(struct buf *out, const char *text)
 	buf_addc(out, mark);
 }
 
+void flow_failure_print(struct buf *out, int status, const char *text)
+{
+	buf_printf(out, "(%d, ", status);
+	quote(out, text);
+	buf_addc(out, ')');
+}
+
 const char *failure_format(struct arena *arena, int status, const char *text)
 {
 	struct buf out;
@@ -158,9 +165,7 @@ const char *failure_format(struct arena *arena, int status, const char *text)
 	if (!status)
 		return arena_strdup(arena, text);
 	buf_init(&out);
-	buf_printf(&out, "(%d, ", status);
-	quote(&out, text);
-	buf_addc(&out, ')');
+	flow_failure_print(&out, status, text);
 	formatted = arena_strndup(arena, out.data, out.len);
 	buf_fini(&out);
 	return formatted;

@@ -16,6 +16,7 @@
 #include "worker/internal.h"
 
 #define GROUPS_MAX 4		/* commits under way at once */
+#define REFUSED_CODE "store"	/* error_code of a task whose output the store refused */
 
 struct group {
 	struct worker *worker;
@@ -34,6 +35,7 @@ struct route {
 	uint32_t events;
 };
 
+/* routes has room for every sink's queue. */
 static void add_event(struct route *routes, size_t *count, const char *queue, const struct flow_event *event)
 {
 	struct route *route = NULL;
@@ -54,9 +56,8 @@ static void add_event(struct route *routes, size_t *count, const char *queue, co
 
 static void fill_outbox(struct group *group, struct store_commit *commit, const struct flow_output *output)
 {
-	enum { ROUTES_MAX = 64 };
 	const struct conf_model *conf = group->worker->conf;
-	struct route routes[ROUTES_MAX];
+	struct route *routes = mem_alloc((conf->sink_count + 1) * sizeof(*routes));
 	struct store_outbox *rows;
 	size_t count = 0;
 
@@ -64,8 +65,7 @@ static void fill_outbox(struct group *group, struct store_commit *commit, const 
 		const struct sl_stream *stream = output->events[i].stream;
 		const char *queue;
 
-		for (size_t k = 0; count < ROUTES_MAX &&
-		     (queue = conf_route(conf, stream->exchange, stream->key, k)) != NULL; k++)
+		for (size_t k = 0; (queue = conf_route(conf, stream->exchange, stream->key, k)) != NULL; k++)
 			add_event(routes, &count, queue, &output->events[i]);
 	}
 	rows = arena_alloc(group->arena, (count + 1) * sizeof(*rows));
@@ -76,9 +76,9 @@ static void fill_outbox(struct group *group, struct store_commit *commit, const 
 			.payload_len = routes[i].payload.len,
 			.events = routes[i].events
 		};
-		metric_add(METRIC_OUTBOX_BYTES, routes[i].payload.len);
 		buf_fini(&routes[i].payload);
 	}
+	mem_release(routes);
 	commit->outbox = rows;
 	commit->outbox_count = count;
 }
@@ -116,7 +116,6 @@ static void fill_commit(struct group *group, struct store_commit *commit, struct
 		.data = task->data,
 		.error_code = task->error_code,
 		.checkpoint = task->new_checkpoint.len > 0 ? task->new_checkpoint.data : task->checkpoint,
-		.lease_until_ms = task->worker->env.now_ms() + task->worker->conf->lease_ms,
 		.run_after_ms = task->run_after_ms,
 		.requests = task->requests
 	};
@@ -128,8 +127,6 @@ static void fill_commit(struct group *group, struct store_commit *commit, struct
 	fill_outbox(group, commit, &output);
 	metric_add(METRIC_RECORDS, output.records);
 	metric_add(METRIC_RECORDS_KEYLESS, output.unkeyed);
-	metric_add(METRIC_UPSERTS, output.upsert_count);
-	metric_add(METRIC_EVENTS, output.event_count);
 	commit->events = (uint32_t)output.event_count;
 }
 
@@ -138,8 +135,12 @@ static const enum metric_id end_metrics[] = {
 	[STORE_COMPLETE] = METRIC_TASKS_COMPLETED, [STORE_FAIL] = METRIC_TASKS_FAILED
 };
 
-static void committed(struct task *task)
+static void committed(struct task *task, const struct store_commit *commit)
 {
+	for (size_t i = 0; i < commit->outbox_count; i++)
+		metric_add(METRIC_OUTBOX_BYTES, commit->outbox[i].payload_len);
+	metric_add(METRIC_UPSERTS, commit->upsert_count);
+	metric_add(METRIC_EVENTS, commit->events);
 	metric_add(str_eq(task->error_code, "gone") ? METRIC_TASKS_GONE : end_metrics[task->end], 1);
 	if (task->end != STORE_SLICE) {
 		task_free(task);
@@ -151,17 +152,29 @@ static void committed(struct task *task)
 	task_continue(task);
 }
 
+static void lost(struct task *task, const char *why)
+{
+	metric_add(METRIC_TASKS_LOST, 1);
+	log_warning("%s: the task's work is dropped id=%lld flow=%s", why, (long long)task->id, task->flow->name);
+	task_free(task);
+}
+
 static void refused(struct task *task, const struct error *err)
 {
 	struct buf text;
 
+	if (str_eq(task->error_code, REFUSED_CODE)) {
+		/* Not even its failure can be written: for the lease to end, not to be sent round and round. */
+		lost(task, err->text);
+		return;
+	}
 	log_warning("task refused by the store id=%lld flow=%s error=\"%s\"", (long long)task->id, task->flow->name,
 		    err->text);
 	buf_init(&text);
-	buf_printf(&text, "(500, \"%s\")", err->text);
+	flow_failure_print(&text, 500, err->text);
 	mem_release(task->data);
 	task->data = buf_steal(&text);
-	task->error_code = "store";
+	task->error_code = REFUSED_CODE;
 	task->end = STORE_FAIL;
 	task->run_after_ms = 0;
 	buf_clear(&task->new_checkpoint);
@@ -172,17 +185,14 @@ static void settle(struct task *task, const struct store_commit *commit)
 {
 	switch (commit->outcome) {
 	case STORE_COMMITTED:
-		committed(task);
+		committed(task, commit);
 		break;
 	case STORE_REFUSED:
 		refused(task, &commit->error);
 		break;
 	case STORE_LOST:
 	default:
-		metric_add(METRIC_TASKS_LOST, 1);
-		log_warning("lease lost: the task's work is dropped id=%lld flow=%s", (long long)task->id,
-			    task->flow->name);
-		task_free(task);
+		lost(task, "lease lost");
 		break;
 	}
 }
@@ -201,7 +211,11 @@ static void on_committed(void *user, const struct error *err);
 static void send_group(void *user)
 {
 	struct group *group = user;
+	int64_t lease_until_ms = group->worker->env.now_ms() + group->worker->conf->lease_ms;
 
+	/* Counted from now: it may be sent again long after it was filled. */
+	for (size_t i = 0; i < group->count; i++)
+		group->commits[i].lease_until_ms = lease_until_ms;
 	store_commit(group->worker->store, group->commits, group->count, on_committed, group);
 }
 

@@ -39,6 +39,7 @@ struct worker_flow {
 	size_t running;
 	size_t claimed;			/* rows of the claim just answered */
 	bool more;			/* rows may be ready: claim when a slot is free */
+	bool nudged;			/* since the claim under way was made */
 };
 
 /* What this process knows of a source's static credential. */
@@ -71,6 +72,8 @@ struct worker {
 	bool alone_last;		/* what ran last ran alone: now it is the others' turn */
 	bool extending;
 	bool paused;			/* outbox full, or over the memory bound */
+	bool outbox_full;		/* long tasks are handed back at the end of their slice */
+	bool leaving;			/* to be started afresh: claims nothing more */
 	bool measuring;
 	struct backoff store_trouble;
 	int64_t complained_ms;

@@ -337,7 +337,9 @@ static void finish_slice(struct task *task)
 
 	buf_clear(&task->new_checkpoint);
 	flow_task_checkpoint(task->engine, &task->new_checkpoint);
-	if (task->release_wanted) {
+	/* A long task does not fill a full outbox further, nor hold up for hours one that has to run alone. */
+	if (task->release_wanted || task->worker->outbox_full ||
+	    (task->worker->alone_wanted && !task->worker->alone_running)) {
 		finish(task, STORE_RELEASE, NULL, NULL);
 		return;
 	}
@@ -350,6 +352,15 @@ static void finish_slice(struct task *task)
 	commit_task(task);
 }
 
+/* Tasks that a flow submits keep their place in the contract; dropping them in silence would lose them. */
+static bool submits(const struct task *task)
+{
+	struct flow_output output;
+
+	flow_task_output(task->engine, &output);
+	return output.submit_count > 0;
+}
+
 /* Carries on as far as possible: ends, slices, new calls. */
 static void task_pump(struct task *task)
 {
@@ -359,14 +370,17 @@ static void task_pump(struct task *task)
 	while (task->phase == TASK_RUNNING) {
 		const char *text;
 
-		if (flow_task_state(task->engine) == FLOW_DONE) {
+		if (submits(task)) {
+			finish_failed(task, SL_FAIL, "(500, 'this version carries out no submit')", "fail");
+		} else if (flow_task_state(task->engine) == FLOW_DONE) {
 			finish(task, STORE_COMPLETE, flow_task_result(task->engine), NULL);
 		} else if (flow_task_state(task->engine) == FLOW_FAILED) {
 			enum sl_result result = flow_task_failure(task->engine, &text);
 
 			finish_failed(task, result, text, code_of(result));
-		} else if ((task->release_wanted && flow_task_can_checkpoint(task->engine)) ||
-			   flow_task_slice_due(task->engine)) {
+		} else if (task->release_wanted) {
+			task_release(task, task->run_after_ms);
+		} else if (flow_task_slice_due(task->engine)) {
 			finish_slice(task);
 		} else {
 			engine = flow_task_next_call(task->engine, &delay_ms);
@@ -448,7 +462,7 @@ void task_begin(struct worker *worker, struct worker_flow *flow, const struct ta
 		struct buf text;
 
 		buf_init(&text);
-		buf_printf(&text, "(400, \"%s\")", err.text);
+		flow_failure_print(&text, 400, err.text);
 		finish_failed(task, SL_FAIL, text.data, "params");
 		buf_fini(&text);
 		return;

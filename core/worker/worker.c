@@ -57,6 +57,19 @@ static struct worker_flow *find_flow(struct worker *worker, const char *name)
 	return NULL;
 }
 
+static struct task *find_task(struct worker *worker, int64_t id, int64_t lease_token)
+{
+	struct list *node;
+
+	list_each(node, &worker->tasks) {
+		struct task *task = list_entry(node, struct task, node);
+
+		if (task->id == id && task->lease_token == lease_token)
+			return task;
+	}
+	return NULL;
+}
+
 static bool recycle_due(const struct worker *worker)
 {
 	for (size_t i = 0; i < worker->flow_count; i++) {
@@ -83,7 +96,10 @@ static void claim_free(struct claim *claim)
 	mem_release(claim);
 }
 
-/* A flow that got all it asked for probably has more; one that got less has none until the next nudge. */
+/*
+ * A flow that got all it asked for probably has more; one that got less has none
+ * until the next nudge, which may have come while the claim was under way.
+ */
 static void note_claimed(const struct claim *claim, const struct task_row *rows, size_t count)
 {
 	struct worker *worker = claim->worker;
@@ -95,7 +111,7 @@ static void note_claimed(const struct claim *claim, const struct task_row *rows,
 	for (size_t i = 0; i < claim->request.flow_count; i++) {
 		struct worker_flow *flow = find_flow(worker, claim->flows[i]);
 
-		flow->more = flow->claimed >= claim->slots[i];
+		flow->more = flow->nudged || flow->claimed >= claim->slots[i];
 	}
 }
 
@@ -150,14 +166,14 @@ static void on_claimed(void *user, const struct task_row *rows, size_t count, co
 	}
 	claim_free(claim);
 	/* Drained while the claim was under way: what it brought is handed back at once. */
-	if (worker->role->draining) {
-		struct list *node, *next;
+	for (size_t i = 0; worker->role->draining && i < count; i++) {
+		struct task *task = find_task(worker, rows[i].id, rows[i].lease_token);
 
-		list_each_safe(node, next, &worker->tasks)
-			task_release(list_entry(node, struct task, node), 0);
-	} else if (err->code == ERR_NONE) {
-		worker_claim(worker);
+		if (task != NULL)
+			task_release(task, 0);
 	}
+	if (err->code == ERR_NONE)
+		worker_claim(worker);
 	finish_drain(worker);
 }
 
@@ -166,12 +182,13 @@ void worker_claim(struct worker *worker)
 	struct claim *claim;
 	size_t count = 0;
 
-	if (worker->claiming || worker->role->draining || worker->paused || worker->alone_running ||
+	if (worker->claiming || worker->role->draining || worker->leaving || worker->paused || worker->alone_running ||
 	    (worker->alone_wanted && worker->running > 0))
 		return;
 	if (recycle_due(worker)) {
 		if (worker->running == 0) {
 			log_info("leaving after %llu tasks to start afresh", (unsigned long long)worker->begun);
+			worker->leaving = true;
 			role_finished(worker->role);
 		}
 		return;
@@ -185,6 +202,7 @@ void worker_claim(struct worker *worker)
 
 		if (!flow->more || flow->running >= flow->slots)
 			continue;
+		flow->nudged = false;
 		claim->flows[count] = flow->name;
 		claim->slots[count++] = flow->slots - flow->running;
 	}
@@ -230,19 +248,6 @@ struct extension {
 	size_t count;
 };
 
-static struct task *find_task(struct worker *worker, int64_t id, int64_t lease_token)
-{
-	struct list *node;
-
-	list_each(node, &worker->tasks) {
-		struct task *task = list_entry(node, struct task, node);
-
-		if (task->id == id && task->lease_token == lease_token)
-			return task;
-	}
-	return NULL;
-}
-
 static void on_extended(void *user, const struct error *err)
 {
 	struct extension *extension = user;
@@ -266,6 +271,8 @@ static void on_extended(void *user, const struct error *err)
 	}
 	mem_release(extension->leases);
 	mem_release(extension);
+	/* Lost tasks have left slots behind. */
+	worker_claim(worker);
 	finish_drain(worker);
 }
 
@@ -329,7 +336,9 @@ static void on_outbox_bytes(void *user, int64_t bytes, const struct error *err)
 
 	worker->measuring = false;
 	metric_set(METRIC_TASK_MEMORY, memory);
-	if (err->code == ERR_NONE && bytes >= outbox_bound)
+	if (err->code == ERR_NONE)
+		worker->outbox_full = bytes >= outbox_bound;
+	if (err->code == ERR_NONE && worker->outbox_full)
 		set_paused(worker, true, "the outbox holds outbox.max_bytes: are the sinks running?");
 	else if (memory >= memory_bound)
 		set_paused(worker, true, "the running tasks hold memory.max");
@@ -453,7 +462,7 @@ static void on_message(struct role *role, const struct json *message, int fd)
 		struct worker_flow *flow = find_flow(worker, json_string(name, NULL));
 
 		if (flow != NULL)
-			flow->more = true;
+			flow->more = flow->nudged = true;
 	}
 	/* Heard of the timer: no need to poll. */
 	loop_timer_start(worker->claim_timer, SILENCE_MS, SILENCE_MS);
