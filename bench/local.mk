@@ -8,3 +8,7 @@ bench_json_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 EXTRA_PROGRAMS += bench/store_bench
 bench_store_bench_SOURCES = bench/store_bench.c
 bench_store_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
+
+EXTRA_PROGRAMS += bench/sink_bench
+bench_sink_bench_SOURCES = bench/sink_bench.c
+bench_sink_bench_LDADD = core/libcore.a $(SLUICE_LIBS)

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How many events per second a sink takes from the outbox into a warehouse: the
+ * outbox of a new store is filled with profile events of about 500 bytes, then
+ * one consumer empties it. Exits 1 unless the table holds each event once.
+ *
+ *     bench/sink_bench [-n EVENTS] [-w WAREHOUSE_URL] DIR
+ *
+ * DIR must not exist; the store and chdb's directory are made in it.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sluice/sink.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/uuid.h"
+#include "loop/loop.h"
+#include "sink/consumer.h"
+#include "sink/table.h"
+#include "store/store_sync.h"
+
+#define QUEUE "profile_log_events_q"
+#define TASK_EVENTS 100
+#define GROUP 25
+
+static const struct sl_sink_column columns[] = {
+	{"event_id", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"source", "String", NULL, SL_COLUMN_NEEDED, NULL},
+	{"platform", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"profile_id", "String", NULL, SL_COLUMN_NEEDED, NULL},
+	{"handle", "Nullable(String)", NULL, SL_COLUMN_NEEDED, NULL},
+	{"event_timestamp", "DateTime", NULL, SL_COLUMN_NEEDED, NULL},
+	{"insert_timestamp", "DateTime", NULL, SL_COLUMN_NOW, NULL},
+	{"metrics", "String", NULL, SL_COLUMN_NEEDED | SL_COLUMN_OBJECT, NULL},
+	{"dimensions", "String", NULL, SL_COLUMN_NEEDED | SL_COLUMN_OBJECT, NULL},
+	SL_END_OF_SINK_COLUMNS
+};
+static const char *const prefix[] = {"platform", "profile_id", "event_timestamp", NULL};
+static const struct sl_sink sink = SL_SINK_INIT(
+	.name = "profile_log_events", .queue = QUEUE, .exchange = "beat.dx", .key = "profile_log_events",
+	.table = "profile_log_events", .columns = columns, .engine = "MergeTree",
+	.partition_by = "toYYYYMM(event_timestamp)", .order_by = "platform, profile_id, event_timestamp",
+	.identity = "event_id", .prefix = prefix, .time_column = "event_timestamp");
+
+static void die(const struct error *err)
+{
+	fprintf(stderr, "sink_bench: %s\n", err->text);
+	exit(1);
+}
+
+static void add_event(struct buf *events, unsigned int number)
+{
+	char id[UUID_TEXT_SIZE];
+
+	buf_printf(events, "{\"event_id\":\"%s\",\"source\":\"graphapi\",\"platform\":\"INSTAGRAM\","
+		   "\"profile_id\":\"1784140%07u\",\"handle\":\"some.handle.%u\","
+		   "\"event_timestamp\":\"2026-11-%02u 12:34:56\",\"metrics\":{\"followers\":%u,\"following\":312,"
+		   "\"media_count\":1045,\"engagement\":0.0312},\"dimensions\":{\"full_name\":\"Somebody Famous\","
+		   "\"bio\":\"Photographs of mountains, rivers and the people between them; prints on request\","
+		   "\"external_url\":\"https://example.org/somebody\",\"is_private\":false,\"is_verified\":true,"
+		   "\"profile_pic_url\":\"https://cdn.example.org/p/%u.jpg\"}}\n", uuid_random(id), number % 9999999,
+		   number, number % 28 + 1, number * 7, number);
+}
+
+static void fill(struct store_sync *sync, size_t tasks, uint32_t *number)
+{
+	static const char *const flows[] = { "bench" };
+	struct store_new_task news[GROUP];
+	int64_t ids[GROUP];
+	size_t slots = tasks, count;
+	struct store_claim claim = { .flows = flows, .slots = &slots, .flow_count = 1, .worker = "bench",
+				     .lease_ms = 60000 };
+	struct store_commit group[GROUP];
+	struct store_outbox out[GROUP];
+	struct buf events[GROUP];
+	struct error err = { .code = ERR_NONE };
+	struct arena *arena = arena_new();
+	struct task_row *rows;
+
+	for (size_t i = 0; i < tasks; i++)
+		news[i] = (struct store_new_task){ .flow = "bench", .platform = "BENCH", .priority = 1,
+						   .params = "{}", .max_attempts = 3 };
+	if (store_sync_submit(sync, news, tasks, ids, &err) < 0 ||
+	    store_sync_claim(sync, &claim, arena, &rows, &count, &err) < 0)
+		die(&err);
+	for (size_t i = 0; i < count; i++) {
+		buf_init(&events[i]);
+		for (size_t n = 0; n < TASK_EVENTS; n++)
+			add_event(&events[i], (*number)++);
+		out[i] = (struct store_outbox){ QUEUE, events[i].data, events[i].len, TASK_EVENTS };
+		group[i] = (struct store_commit){
+			.task_id = rows[i].id, .lease_token = rows[i].lease_token, .commit_seq = rows[i].commit_seq,
+			.end = STORE_COMPLETE, .data = "null", .outbox = &out[i], .outbox_count = 1
+		};
+	}
+	if (store_sync_commit(sync, group, count, &err) < 0)
+		die(&err);
+	for (size_t i = 0; i < count; i++)
+		buf_fini(&events[i]);
+	arena_free(&arena);
+}
+
+static int64_t ask(struct warehouse *wh, const char *sql)
+{
+	struct error err = { .code = ERR_NONE };
+	struct buf out;
+	int64_t value;
+
+	buf_init(&out);
+	if (warehouse_query(wh, sql, "TSV", 0, &out, &err) < 0)
+		die(&err);
+	value = strtoll(out.data, NULL, 10);
+	buf_fini(&out);
+	return value;
+}
+
+static void on_drained(void *user)
+{
+	loop_stop(user);
+}
+
+static struct consumer *open_consumer(struct store_sync *sync, const char *url, struct arena *arena)
+{
+	struct error err = { .code = ERR_NONE };
+	struct consumer_options options = {
+		.loop = store_sync_loop(sync), .store = store_sync_store(sync), .bus = "direct:", .queue = QUEUE,
+		.node = "bench", .batch_rows = 50000, .batch_bytes = (size_t)32 << 20, .batch_age_ms = 1000,
+		.deadline_ms = 60000, .durability = WAREHOUSE_FSYNC, .breaker_failures = 5,
+		.breaker_first_ms = 1000, .breaker_cap_ms = 60000
+	};
+	struct consumer *consumer;
+
+	options.table = sink_table_new(&sink, "_e", "profile_log_events", arena, &err);
+	options.wh = options.table != NULL ? warehouse_open(url, NULL, &err) : NULL;
+	if (options.wh == NULL || sink_table_ensure(options.table, options.wh, options.durability, &err) < 0)
+		die(&err);
+	consumer = consumer_new(&options, &err);
+	if (consumer == NULL)
+		die(&err);
+	return consumer;
+}
+
+static bool is_empty(struct store_sync *sync)
+{
+	struct error err = { .code = ERR_NONE };
+	int64_t bytes;
+
+	if (store_sync_outbox_bytes(sync, &bytes, &err) < 0)
+		die(&err);
+	return bytes == 0;
+}
+
+static int run(struct store_sync *sync, const char *url, size_t events, struct arena *arena)
+{
+	struct consumer *consumer = open_consumer(sync, url, arena);
+	struct error err = { .code = ERR_NONE };
+	int64_t start = clock_mono_ms(), elapsed, rows, distinct;
+	struct warehouse *wh;
+	struct rusage usage;
+
+	while (!is_empty(sync))
+		loop_run_once(store_sync_loop(sync), 50);
+	elapsed = clock_mono_ms() - start;
+	consumer_drain(consumer, on_drained, store_sync_loop(sync));
+	loop_run(store_sync_loop(sync));
+	wh = warehouse_open(url, NULL, &err);
+	if (wh == NULL)
+		die(&err);
+	rows = ask(wh, "SELECT count() FROM _e.profile_log_events");
+	distinct = ask(wh, "SELECT uniqExact(event_id) FROM _e.profile_log_events");
+	getrusage(RUSAGE_SELF, &usage);
+	printf("%zu events in %" PRId64 " ms: %.0f events/s; rows %" PRId64 ", distinct %" PRId64 "; peak %ld MiB\n",
+	       events, elapsed, (double)events * 1000.0 / (double)elapsed, rows, distinct, usage.ru_maxrss / 1024);
+	consumer_free(&consumer);
+	warehouse_close(&wh);
+	return rows == (int64_t)events && distinct == rows ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct error err = { .code = ERR_NONE };
+	struct arena *arena = arena_new();
+	const char *url = NULL;
+	size_t events = 200000, done;
+	struct store_sync *sync;
+	uint32_t number = 0;
+	int option, status;
+
+	while ((option = getopt(argc, argv, "n:w:")) != -1) {
+		if (option == 'n')
+			events = (size_t)strtoull(optarg, NULL, 10) / TASK_EVENTS * TASK_EVENTS;
+		else if (option == 'w')
+			url = optarg;
+		else
+			return 2;
+	}
+	if (argc != optind + 1 || events == 0 || mkdir(argv[optind], 0700) != 0) {
+		fprintf(stderr, "usage: sink_bench [-n EVENTS] [-w WAREHOUSE_URL] DIR (which must not exist)\n");
+		return 2;
+	}
+	sync = store_sync_open(arena_printf(arena, "sqlite:%s/sluice.db", argv[optind]), NULL, true, &err);
+	if (sync == NULL)
+		die(&err);
+	for (done = 0; done < events; done += number - done) {
+		size_t tasks = (events - done) / TASK_EVENTS;
+
+		fill(sync, tasks < GROUP ? tasks : GROUP, &number);
+	}
+	status = run(sync, url != NULL ? url : arena_printf(arena, "chdb:%s/warehouse", argv[optind]), events, arena);
+	store_sync_close(&sync);
+	arena_free(&arena);
+	return status;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages on their way into one insert per partition. A batch belongs to the
+ * loop while it is filled and after it is resolved, to the sink's thread
+ * during an attempt; never to both.
+ */
+#ifndef SLUICE_SINK_BATCH_H
+#define SLUICE_SINK_BATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/list.h"
+#include "bus/bus.h"
+#include "loop/loop.h"
+#include "warehouse/warehouse.h"
+
+struct arena;
+struct decoder;
+struct native_block;
+struct sink_table;
+
+enum row_state {
+	ROW_OPEN,	/* neither inserted nor refused */
+	ROW_SETTLED,	/* in the table, or a repeat of one that is */
+	ROW_REFUSED	/* refused for its content; becomes a letter */
+};
+
+struct batch_row {		/* one per row of the block */
+	uint32_t message, index;	/* which event of which message */
+	size_t at, len;			/* its JSON in body */
+	int64_t partition;
+	enum row_state state;
+	bool suspect;			/* may be in the table already: look it up before inserting */
+	int code;			/* ROW_REFUSED: the warehouse's code … */
+	const char *reason;		/* … and text, in arena */
+};
+
+struct batch_message {
+	uint64_t tag;
+	const char *id;
+	size_t at, len;
+	bool suspect;
+};
+
+enum batch_outcome {
+	BATCH_DONE,		/* every row is settled or a letter */
+	BATCH_BUSY,		/* the warehouse asks to wait */
+	BATCH_UNCLEAR,		/* some rows may have arrived: they are suspect now */
+	BATCH_FAILED		/* the table's fault, or the server's */
+};
+
+struct batch_counts {
+	uint64_t rows, inserts, errors, suspects, repeats;
+};
+
+struct batch {
+	struct loop_job job;		/* for the attempt; first */
+	struct list node;
+	void *owner;
+	struct arena *arena;
+	struct buf body;		/* the messages, each followed by a NUL */
+	struct batch_message *messages;
+	size_t message_count, message_cap;
+	uint64_t *tags;			/* of the messages */
+	size_t events;			/* as far as the messages tell */
+	bool suspect;			/* has rows that may have been inserted before */
+	int64_t not_before_ms;		/* loop time: no attempt earlier */
+
+	struct native_block *block;	/* NULL until the first attempt decoded the messages */
+	struct batch_row *rows;
+	size_t row_cap;
+	struct bus_letter *letters;
+	size_t letter_count, letter_cap;
+	uint64_t accepted;		/* rows that the table has taken from this batch */
+
+	/* of the last attempt */
+	enum batch_outcome outcome;
+	struct error err;
+	struct batch_counts counts;
+};
+
+struct batch *batch_new(void *owner);
+void batch_free(struct batch **batch);
+/* Copies the message. */
+void batch_add(struct batch *batch, const struct bus_message *message);
+/* Events of a message: as it says, else its lines. */
+size_t batch_count_events(const struct bus_message *message);
+
+/* What inserts: one per sink, used by its thread. */
+struct writer {
+	const struct sink_table *table;
+	struct warehouse *wh;
+	struct decoder *decoder;
+	const char *node;
+	int64_t deadline_ms;
+	enum warehouse_durability durability;
+	uint64_t inserts;		/* the number in query ids */
+};
+
+/*
+ * Decodes (the first time), looks suspects up, inserts what is open, bisects
+ * what is refused for its content. Sets outcome, err and counts; an attempt
+ * that did not end in BATCH_DONE may be made again and goes on where it can.
+ */
+void batch_attempt(struct batch *batch, struct writer *writer);
+
+/* --- shared by the files that make an attempt --- */
+/* The identity of a complete row as text; bytes are borrowed from the block or in the arena. */
+void batch_identity(const struct batch *batch, const struct sink_table *table, size_t row,
+		    struct warehouse_text *text_r);
+void batch_add_letter(struct batch *batch, const struct bus_letter *letter);
+/* batch_decode.c: all messages into rows and letters. */
+void batch_decode(struct batch *batch, struct writer *writer);
+/* batch_lookup.c: settles those suspect rows that the table has or that repeat others. -1: cannot be asked now. */
+int batch_lookup(struct batch *batch, struct writer *writer, struct error *err);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns the question whether rows that may have been inserted before are in the
+ * table: by identity, narrowed by the columns that lead to a row cheaply. Runs
+ * in the sink's thread.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "sink/batch.h"
+#include "sink/table.h"
+#include "warehouse/native.h"
+
+/* A longer list of values narrows nothing. */
+#define FILTER_VALUES 256
+
+struct lookup {
+	struct batch *batch;
+	struct writer *writer;
+	struct arena *arena;
+	uint32_t *rows;			/* suspect and open, no identity twice */
+	struct warehouse_text *ids;	/* of rows */
+	size_t count;
+	struct warehouse_filter *filters;
+	size_t filter_count;
+};
+
+static int compare_texts(const struct warehouse_text *a, const struct warehouse_text *b)
+{
+	size_t len = a->len < b->len ? a->len : b->len;
+	int order = len > 0 ? memcmp(a->bytes, b->bytes, len) : 0;
+
+	return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
+}
+
+static int compare_values(const void *a, const void *b)
+{
+	return compare_texts(a, b);
+}
+
+static int compare_identities(const void *left, const void *right, void *context)
+{
+	const struct warehouse_text *ids = context;
+	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+	int order = compare_texts(&ids[a], &ids[b]);
+
+	return order != 0 ? order : (a > b) - (a < b);
+}
+
+/* The suspects; of several with the same identity the first, the others are repeats. */
+static void gather(struct lookup *lookup)
+{
+	struct batch *batch = lookup->batch;
+	size_t total = native_block_rows(batch->block), found = 0;
+	struct warehouse_text *ids = arena_alloc(lookup->arena, (total + 1) * sizeof(*ids));
+	uint32_t *rows = arena_alloc(lookup->arena, (total + 1) * sizeof(*rows));
+
+	for (size_t i = 0; i < total; i++)
+		if (batch->rows[i].suspect && batch->rows[i].state == ROW_OPEN) {
+			batch_identity(batch, lookup->writer->table, i, &ids[i]);
+			rows[found++] = (uint32_t)i;
+		}
+	qsort_r(rows, found, sizeof(*rows), compare_identities, ids);
+	lookup->rows = rows;
+	lookup->ids = arena_alloc(lookup->arena, (found + 1) * sizeof(*lookup->ids));
+	for (size_t i = 0; i < found; i++) {
+		const struct warehouse_text *id = &ids[rows[i]];
+
+		if (lookup->count > 0 && compare_texts(id, &lookup->ids[lookup->count - 1]) == 0) {
+			batch->rows[rows[i]].state = ROW_SETTLED;
+			batch->counts.repeats++;
+			continue;
+		}
+		lookup->ids[lookup->count] = *id;
+		rows[lookup->count++] = rows[i];
+	}
+}
+
+/* --- filters --- */
+
+static void filter_values(struct lookup *lookup, size_t column)
+{
+	struct warehouse_text *values = arena_alloc(lookup->arena, lookup->count * sizeof(*values));
+	size_t count = 0;
+
+	for (size_t i = 0; i < lookup->count; i++)
+		values[i].bytes = native_cell_string(lookup->batch->block, column, lookup->rows[i], &values[i].len);
+	qsort(values, lookup->count, sizeof(*values), compare_values);
+	for (size_t i = 0; i < lookup->count; i++)
+		if (count == 0 || compare_texts(&values[i], &values[count - 1]) != 0)
+			values[count++] = values[i];
+	if (count <= FILTER_VALUES)
+		lookup->filters[lookup->filter_count++] = (struct warehouse_filter){
+			.column = lookup->writer->table->columns[column].name, .values = values, .value_count = count
+		};
+}
+
+static void filter_time(struct lookup *lookup, size_t column)
+{
+	int64_t from = INT64_MAX, to = INT64_MIN;
+	char *texts = arena_alloc(lookup->arena, (size_t)2 * CLOCK_TEXT_SIZE);
+
+	for (size_t i = 0; i < lookup->count; i++) {
+		int64_t value = native_cell_int(lookup->batch->block, column, lookup->rows[i]);
+
+		from = value < from ? value : from;
+		to = value > to ? value : to;
+	}
+	lookup->filters[lookup->filter_count++] = (struct warehouse_filter){
+		.column = lookup->writer->table->columns[column].name,
+		.from = clock_format(texts, from), .to = clock_format(texts + CLOCK_TEXT_SIZE, to)
+	};
+}
+
+/*
+ * Only columns whose value is the same whenever the event is read: not the time
+ * of insertion, and nothing nullable, for NULL is in no list and no range.
+ */
+static void filter_column(struct lookup *lookup, size_t column)
+{
+	const struct sink_column *plan = &lookup->writer->table->columns[column];
+
+	if (plan->type.nullable || plan->flags & SL_COLUMN_NOW)
+		return;
+	for (size_t i = 0; i < lookup->filter_count; i++)
+		if (lookup->filters[i].column == plan->name)
+			return;
+	if (plan->type.kind == NATIVE_STRING)
+		filter_values(lookup, column);
+	else if (plan->type.kind == NATIVE_DATETIME)
+		filter_time(lookup, column);
+}
+
+static void make_filters(struct lookup *lookup)
+{
+	const struct sink_table *table = lookup->writer->table;
+
+	lookup->filters = arena_alloc(lookup->arena, (table->prefix_count + 1) * sizeof(*lookup->filters));
+	for (size_t i = 0; i < table->prefix_count; i++)
+		filter_column(lookup, table->prefix[i]);
+	if (table->time_column >= 0)
+		filter_column(lookup, (size_t)table->time_column);
+}
+
+static int ask(struct lookup *lookup, struct error *err)
+{
+	const struct sink_table *table = lookup->writer->table;
+	struct batch *batch = lookup->batch;
+	bool *found = arena_alloc(lookup->arena, lookup->count * sizeof(*found));
+	const struct warehouse_lookup question = {
+		.database = table->database, .table = table->name, .column = table->columns[table->identity].name,
+		.filters = lookup->filters, .filter_count = lookup->filter_count,
+		.ids = lookup->ids, .id_count = lookup->count, .deadline_ms = lookup->writer->deadline_ms
+	};
+
+	if (warehouse_lookup(lookup->writer->wh, &question, found, err) < 0)
+		return -1;
+	for (size_t i = 0; i < lookup->count; i++) {
+		struct batch_row *row = &batch->rows[lookup->rows[i]];
+
+		row->suspect = false;
+		if (!found[i])
+			continue;
+		row->state = ROW_SETTLED;
+		batch->accepted++;
+		batch->counts.repeats++;
+	}
+	batch->counts.suspects += lookup->count;
+	return 0;
+}
+
+int batch_lookup(struct batch *batch, struct writer *writer, struct error *err)
+{
+	struct lookup lookup = { .batch = batch, .writer = writer, .arena = arena_new() };
+	int rc = 0;
+
+	gather(&lookup);
+	if (lookup.count > 0) {
+		make_filters(&lookup);
+		rc = ask(&lookup, err);
+	}
+	batch->suspect = rc < 0;
+	arena_free(&lookup.arena);
+	return rc;
+}
