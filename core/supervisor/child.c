@@ -91,17 +91,22 @@ void child_free(struct child **child)
 	mem_free(child);
 }
 
-/* What the role gets to know: upstream secrets go to workers alone, plugins not to the timer. */
+static enum conf_role conf_role_of(const struct child *child)
+{
+	return str_eq(child->role, "worker") ? CONF_FOR_WORKER
+	       : str_eq(child->role, "sink") ? CONF_FOR_SINK
+					     : CONF_FOR_TIMER;
+}
+
+/* What the role gets to know, no more. */
 static void write_part(const struct child *child, size_t slot, struct buf *out)
 {
-	struct conf_model part = *child->supervisor->conf;
+	struct arena *arena = arena_new();
+	struct conf_model part;
 	struct buf conf;
 	struct jwrite w;
 
-	if (!str_eq(child->role, "worker"))
-		part.source_count = 0;
-	if (str_eq(child->role, "timer"))
-		part.plugin_count = 0;
+	conf_part(&part, arena, child->supervisor->conf, conf_role_of(child), child->names, child->name_count);
 	buf_init(&conf);
 	conf_part_json(&part, &conf);
 	jwrite_init(&w, out);
@@ -117,6 +122,7 @@ static void write_part(const struct child *child, size_t slot, struct buf *out)
 	jwrite_end(&w);
 	explicit_bzero(conf.data, conf.len);
 	buf_fini(&conf);
+	arena_free(&arena);
 }
 
 /* The part in memory that nobody can change any more. */
