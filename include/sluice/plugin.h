@@ -57,7 +57,7 @@ extern SL_EXPORT const struct sl_plugin sluice_plugin_v1;
 
 /* SLUICE_PLUGIN(.name = "example", .version = "1.0", .flows = flows); */
 #define SLUICE_PLUGIN(...) \
-	SL_EXPORT const struct sl_plugin sluice_plugin_v1 = { \
+	const struct sl_plugin sluice_plugin_v1 = { \
 		sizeof(struct sl_plugin), SL_ABI_MAJOR, SL_ABI_MINOR, __VA_ARGS__ }
 
 #endif

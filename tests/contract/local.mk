@@ -39,3 +39,20 @@ tests_contract_bus_test_SOURCES = \
 	tests/contract/store_fixture.c \
 	tests/contract/store_fixture.h
 tests_contract_bus_test_LDADD = core/libcore.a $(TEST_LIBS)
+
+check_PROGRAMS += tests/contract/probe_test
+tests_contract_probe_test_SOURCES = \
+	tests/contract/module.c \
+	tests/contract/module.h \
+	tests/contract/probe_test.c
+tests_contract_probe_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/contract/probe_test
+
+check_PROGRAMS += tests/contract/abi_test
+tests_contract_abi_test_SOURCES = \
+	tests/contract/abi_test.c \
+	tests/contract/module.c \
+	tests/contract/module.h
+tests_contract_abi_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_contract_abi_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
+TESTS += tests/contract/abi_test
