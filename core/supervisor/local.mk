@@ -6,3 +6,7 @@ core_libcore_a_SOURCES += \
 	core/supervisor/status.c \
 	core/supervisor/supervisor.c \
 	core/supervisor/supervisor.h
+
+sbin_PROGRAMS += sluiced
+sluiced_SOURCES = core/supervisor/main.c
+sluiced_LDADD = core/libcore.a $(SLUICE_LIBS)
