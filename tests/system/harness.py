@@ -133,7 +133,8 @@ class Daemon:
             done = self.ctl("query", statement, "--json", check=False)
             return [json.loads(done.stdout)] if done.returncode == 0 else None
         answer = poll(f"an answer to {statement}", ask, deadline)[0]
-        return answer["data"] if isinstance(answer, dict) else answer
+        rows = answer["data"] if isinstance(answer, dict) else answer
+        return [list(row.values()) if isinstance(row, dict) else row for row in rows]
 
     def store(self, statement, *values):
         """Rows of the task store, read beside the daemon."""
