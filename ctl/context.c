@@ -76,8 +76,7 @@ static int open_store(struct ctl *ctl, bool create, bool quiet)
 		return 0;
 	if (ctl_load(ctl, false) != 0)
 		return -1;
-	url = ctl->setup.conf != NULL ? ctl->setup.conf->tasks
-				      : arena_printf(ctl->arena, "sqlite:%s/sluice.db", ctl->setup.state);
+	url = ctl->setup.conf->tasks;
 	if (!create && str_starts(url, "sqlite:") && access(url + strlen("sqlite:"), F_OK) != 0) {
 		if (!quiet)
 			ctl_fail("there is no task store %s: name the state directory with --state DIR or $SLUICE_STATE", url);

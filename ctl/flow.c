@@ -15,7 +15,7 @@
 
 static const struct conf_flow *configured(struct ctl *ctl, const char *name)
 {
-	const struct conf_flow *conf = ctl->setup.conf != NULL ? conf_flow(ctl->setup.conf, name) : NULL;
+	const struct conf_flow *conf = conf_flow(ctl->setup.conf, name);
 
 	return conf != NULL && conf->enabled ? conf : NULL;
 }
@@ -95,7 +95,7 @@ static const struct json *named(const struct json *list, const char *name)
 static void sources_cell(struct ctl *ctl, struct table *table, const char *plugin, const struct json *operation)
 {
 	const char *name = arena_printf(ctl->arena, "%s.%s", plugin, json_string(json_member(operation, "name"), NULL));
-	const struct conf_operation *conf = ctl->setup.conf != NULL ? conf_operation(ctl->setup.conf, name) : NULL;
+	const struct conf_operation *conf = conf_operation(ctl->setup.conf, name);
 	const char *text = "";
 
 	if (conf == NULL || conf->source_count == 0) {

@@ -39,7 +39,7 @@ static void read_plugin_path(struct conf_file *file, struct conf_errors *errors)
 	file->plugin_path = list;
 }
 
-struct conf_file *conf_read(const char *path, const struct conf_env *env, struct conf_errors *errors)
+static struct conf_file *new_file(const char *path, const struct conf_env *env)
 {
 	struct arena *arena = arena_new();
 	struct conf_file *file = arena_alloc(arena, sizeof(*file));
@@ -47,13 +47,32 @@ struct conf_file *conf_read(const char *path, const struct conf_env *env, struct
 	file->arena = arena;
 	file->path = arena_strdup(arena, path);
 	file->state = arena_strdup(arena, env->state);
-	file->root = conf_yaml_read(arena, path, env, errors);
-	if (file->root == NULL) {
-		arena_free(&arena);
-		return NULL;
-	}
-	read_plugin_path(file, errors);
 	return file;
+}
+
+static struct conf_file *with_root(struct conf_file *file, const struct conf_node *root, struct conf_errors *errors)
+{
+	file->root = root;
+	if (root == NULL)
+		conf_file_free(&file);
+	else
+		read_plugin_path(file, errors);
+	return file;
+}
+
+struct conf_file *conf_read(const char *path, const struct conf_env *env, struct conf_errors *errors)
+{
+	struct conf_file *file = new_file(path, env);
+
+	return with_root(file, conf_yaml_read(file->arena, path, env, errors), errors);
+}
+
+struct conf_file *conf_read_text(const char *path, const char *text, const struct conf_env *env,
+				 struct conf_errors *errors)
+{
+	struct conf_file *file = new_file(path, env);
+
+	return with_root(file, conf_yaml_parse(file->arena, text, strlen(text), "", env, errors), errors);
 }
 
 void conf_file_free(struct conf_file **file)

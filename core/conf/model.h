@@ -147,6 +147,9 @@ struct conf_file;		/* a file that was read, not checked yet */
  * conf_check adds to it. env is borrowed for the call; env->state must be set.
  */
 struct conf_file *conf_read(const char *path, const struct conf_env *env, struct conf_errors *errors);
+/* The same for a text that is in no file: what there is when nobody wrote one. path is its name in messages. */
+struct conf_file *conf_read_text(const char *path, const char *text, const struct conf_env *env,
+				 struct conf_errors *errors);
 void conf_file_free(struct conf_file **file);
 /* The folders of plugins.path that are well-formed; borrowed. NULL: none given. */
 const char *const *conf_file_plugin_path(const struct conf_file *file, size_t *count_r);

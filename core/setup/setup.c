@@ -65,26 +65,25 @@ int setup_load(struct setup *setup, const struct setup_options *options, bool ne
 {
 	const struct conf_env env = { .state = setup->state };
 	bool there = needed || options->file != NULL || access(setup->file, F_OK) == 0;
-	struct conf_file *file = NULL;
+	struct conf_file *file;
 	struct conf_errors errors;
 	const char *folders;
 	struct error err;
 	int status = -1;
 
 	conf_errors_init(&errors, setup->file);
-	if (there)
-		file = conf_read(setup->file, &env, &errors);
+	file = there ? conf_read(setup->file, &env, &errors)
+		     : conf_read_text(setup->file, "version: 1\n", &env, &errors);
 	folders = given(options->plugins, "SLUICE_PLUGIN_PATH", file_folders(setup, file));
 	setup->catalogue = conf_catalogue_new();
-	if (there && file == NULL) {
+	if (file == NULL) {
 		conf_errors_print(&errors, wrong);
 	} else if (plugin_discover(setup->program, folders, setup->catalogue, refused, user, &err) < 0) {
 		buf_printf(wrong, "%s\n", err.text);
 	} else {
-		if (there)
-			setup->conf = conf_check(file, setup->catalogue, &errors);
+		setup->conf = conf_check(file, setup->catalogue, &errors);
 		conf_errors_print(&errors, wrong);
-		status = there && setup->conf == NULL ? -1 : 0;
+		status = setup->conf == NULL ? -1 : 0;
 	}
 	conf_file_free(&file);
 	conf_errors_fini(&errors);
@@ -117,11 +116,5 @@ static char *status_queues(const struct conf_model *conf, struct arena *arena)
 
 struct store_options setup_store_options(const struct conf_model *conf, struct arena *arena)
 {
-	struct store_options options = { .status_queues = NULL };
-
-	if (conf != NULL) {
-		options.status_queues = status_queues(conf, arena);
-		options.crash_limit = conf->crash_limit;
-	}
-	return options;
+	return (struct store_options){ .status_queues = status_queues(conf, arena), .crash_limit = conf->crash_limit };
 }

@@ -31,7 +31,7 @@ struct setup {
 	const char *file;
 	const char *state;		/* absolute */
 	struct conf_catalogue *catalogue;
-	struct conf_model *conf;	/* NULL: there is no file, and none was needed */
+	struct conf_model *conf;	/* defaults alone when there is no file */
 };
 
 /*
@@ -42,7 +42,8 @@ int setup_init(struct setup *setup, const struct setup_options *options, struct 
 /*
  * Reads the file, probes the plugins and checks the file against them. refused
  * is told of each plugin that is left out. -1: everything that is wrong is in
- * wrong, one line each. needed false: a file that nobody named may be missing.
+ * wrong, one line each. needed false: a file that nobody named may be missing;
+ * then conf holds the defaults.
  */
 int setup_load(struct setup *setup, const struct setup_options *options, bool needed, plugin_refused_fn *refused,
 	       void *user, struct buf *wrong);
@@ -51,7 +52,7 @@ void setup_fini(struct setup *setup);
 /* Loads what was probed into this process: the same files, or ERR_INPUT. */
 int setup_load_plugins(const struct setup *setup, struct plugin_set *set, struct error *err);
 
-/* How every process opens the task store; texts in the arena. conf NULL: task status events go nowhere. */
+/* How every process opens the task store; texts in the arena. */
 struct store_options setup_store_options(const struct conf_model *conf, struct arena *arena);
 
 #endif

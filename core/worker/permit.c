@@ -4,12 +4,11 @@
  * A source has one static credential from flows.yaml; shared limits and the
  * credential pool will be asked in permit_ask and nowhere else.
  */
-#include "base/str.h"
 #include "base/uuid.h"
-#include "conf/model.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "plugin/plugin.h"
+#include "setup/engine.h"
 #include "worker/internal.h"
 
 #define PARK_FIRST_MS 1000
@@ -40,53 +39,6 @@ static struct permit_state *state_of(struct worker *worker, const struct sl_sour
 	return NULL;
 }
 
-static bool flow_allows(const struct conf_flow *flow, const char *source)
-{
-	if (flow->source_count == 0)
-		return true;
-	for (size_t i = 0; i < flow->source_count; i++)
-		if (str_eq(flow->sources[i], source))
-			return true;
-	return false;
-}
-
-static const struct sl_source *find_candidate(const struct flow_call *call, const char *name)
-{
-	const struct sl_source *source;
-
-	for (size_t i = 0; (source = flow_call_candidate(call, i)) != NULL; i++)
-		if (str_eq(source->name, name))
-			return source;
-	return NULL;
-}
-
-/* Candidates in the order flows.yaml wants them, else in the operation's; at most max. */
-static size_t ordered_candidates(struct worker *worker, struct flow_call *call, const struct sl_source **out,
-				 double *weights, size_t max)
-{
-	const struct task *task = ((const struct call *)flow_call_user(call))->task;
-	const struct conf_operation *operation = conf_operation(worker->conf, flow_call_operation(call));
-	const struct sl_source *source;
-	size_t count = 0;
-
-	if (operation == NULL || operation->source_count == 0) {
-		for (size_t i = 0; count < max && (source = flow_call_candidate(call, i)) != NULL; i++)
-			if (flow_allows(task->flow->conf, source->name)) {
-				weights[count] = 0;
-				out[count++] = source;
-			}
-		return count;
-	}
-	for (size_t i = 0; count < max && i < operation->source_count; i++) {
-		source = find_candidate(call, operation->sources[i].source);
-		if (source != NULL && flow_allows(task->flow->conf, source->name)) {
-			weights[count] = operation->weighted ? operation->sources[i].weight : 0;
-			out[count++] = source;
-		}
-	}
-	return count;
-}
-
 /* Puts a source drawn by weight first; the others stay as what to fall back to. */
 static void draw_first(const struct sl_source **sources, const double *weights, size_t count)
 {
@@ -109,40 +61,22 @@ static void draw_first(const struct sl_source **sources, const double *weights, 
 	}
 }
 
-static bool fill_permission(struct worker *worker, const struct sl_source *source, struct arena *scratch,
-			    struct permission *out)
-{
-	const struct conf_source *conf = conf_source(worker->conf, source->name);
-	struct flow_pair *members;
-
-	if ((conf == NULL || conf->credential_count == 0) && (source->flags & SL_SOURCE_ANONYMOUS) == 0)
-		return false;
-	out->source = source;
-	out->base_url = conf != NULL ? conf->base_url : NULL;
-	out->credential = (struct flow_credential){ NULL, 0 };
-	if (conf == NULL || conf->credential_count == 0)
-		return true;
-	members = arena_alloc(scratch, conf->credential_count * sizeof(*members));
-	for (size_t i = 0; i < conf->credential_count; i++)
-		members[i] = (struct flow_pair){ conf->credential[i].name, conf->credential[i].value, true };
-	out->credential = (struct flow_credential){ members, conf->credential_count };
-	return true;
-}
-
 enum permit permit_ask(struct worker *worker, struct flow_call *call, struct arena *scratch, struct permission *out)
 {
-	enum { CANDIDATES_MAX = 32 };
-	const struct sl_source *sources[CANDIDATES_MAX];
-	double weights[CANDIDATES_MAX];
-	size_t count = ordered_candidates(worker, call, sources, weights, CANDIDATES_MAX);
+	const struct task *task = ((const struct call *)flow_call_user(call))->task;
+	const struct sl_source *sources[ENGINE_CANDIDATES_MAX];
+	double weights[ENGINE_CANDIDATES_MAX];
+	size_t count = engine_candidates(worker->conf, task->flow->conf, call, sources, weights);
 	int64_t now = loop_now_ms(worker->loop), soonest = INT64_MAX;
 
 	draw_first(sources, weights, count);
 	for (size_t i = 0; i < count; i++) {
 		const struct permit_state *state = state_of(worker, sources[i]);
 
-		if (state == NULL || state->retired || !fill_permission(worker, sources[i], scratch, out))
+		if (state == NULL || state->retired ||
+		    !engine_credential(worker->conf, sources[i], scratch, &out->base_url, &out->credential))
 			continue;
+		out->source = sources[i];
 		if (state->parked_until_ms <= now)
 			return PERMIT_GO;
 		if (state->parked_until_ms < soonest)

@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
+#include "setup/engine.h"
 #include "worker/internal.h"
 
 #define CALLBACK_MAX_S 10		/* a callback that runs longer dies with its process */
@@ -149,22 +150,8 @@ static void on_response(void *user, struct http_response *response, const struct
 static void start_request(struct call *call, const struct flow_request *built, struct arena *scratch)
 {
 	struct worker *worker = call->task->worker;
-	const char **headers = arena_alloc(scratch, (built->header_count + 1) * sizeof(*headers));
-	const struct http_request request = {
-		.method = built->method,
-		.url = built->url,
-		.headers = headers,
-		.body = built->body,
-		.body_len = built->body_len,
-		.timeout_ms = built->timeout_ms > 0 ? built->timeout_ms : worker->conf->request_timeout_ms,
-		.connect_timeout_ms = worker->conf->connect_timeout_ms,
-		.max_body = (size_t)worker->conf->response_max,
-		.follow_redirects = built->redirects > 0,
-		.public_only = built->public_only
-	};
+	const struct http_request request = engine_request(worker->conf, built, scratch);
 
-	for (size_t i = 0; i < built->header_count; i++)
-		headers[i] = arena_printf(scratch, "%s: %s", built->headers[i].name, built->headers[i].value);
 	log_debug("request task=%lld operation=%s url=%s", (long long)call->task->id,
 		  flow_call_operation(call->engine), built->shown_url);
 	metric_add(METRIC_REQUESTS, 1);

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/str.h"
 #include "conf/model.h"
 #include "http/http.h"
@@ -17,29 +16,13 @@
 #include "loop/loop.h"
 #include "metrics/metrics.h"
 #include "plugin/plugin.h"
+#include "setup/engine.h"
 #include "worker/internal.h"
 #include "worker/worker.h"
 
 #define SILENCE_MS 10000		/* polls by itself when the timer has not been heard for so long */
 #define TROUBLE_MS 60000
 #define MEASURE_MS 1000
-
-/* The configuration of this process, for the engine's options callback: one worker per process. */
-static const struct conf_model *process_conf;
-
-static const char *option_value(const struct plugin *plugin, const char *name)
-{
-	for (size_t i = 0; i < process_conf->plugin_count; i++) {
-		const struct conf_plugin *conf = &process_conf->plugins[i];
-
-		if (!str_eq(conf->name, plugin_descriptor(plugin)->name))
-			continue;
-		for (size_t k = 0; k < conf->option_count; k++)
-			if (str_eq(conf->options[k].name, name))
-				return conf->options[k].value;
-	}
-	return NULL;
-}
 
 void worker_store_trouble(struct worker *worker, const char *what, const struct error *err)
 {
@@ -387,23 +370,11 @@ static int add_flows(struct worker *worker, struct error *err)
 
 static void set_up_engine(struct worker *worker)
 {
-	const struct conf_model *conf = worker->conf;
 	char node[64] = "node";
 
 	gethostname(node, sizeof(node) - 1);
 	str_format(worker->name, sizeof(worker->name), "%s/%s/%d", node, worker->role->title, (int)getpid());
-	process_conf = conf;
-	worker->env = (struct flow_env){
-		.store_id = store_id(worker->store),
-		.event_max = conf->event_max,
-		.facts_max = conf->facts_max,
-		.slice_records = conf->slice_records,
-		.slice_bytes = conf->slice_bytes,
-		.calls_in_flight = (unsigned int)conf->calls_in_flight,
-		.call_retries = (unsigned int)conf->call_retries,
-		.now_ms = clock_wall_ms,
-		.option = option_value
-	};
+	worker->env = engine_env(worker->conf, store_id(worker->store));
 }
 
 static void on_group_timer(void *user)
