@@ -29,24 +29,16 @@ struct lookup {
 	size_t filter_count;
 };
 
-static int compare_texts(const struct warehouse_text *a, const struct warehouse_text *b)
-{
-	size_t len = a->len < b->len ? a->len : b->len;
-	int order = len > 0 ? memcmp(a->bytes, b->bytes, len) : 0;
-
-	return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
-}
-
 static int compare_values(const void *a, const void *b)
 {
-	return compare_texts(a, b);
+	return warehouse_text_compare(a, b);
 }
 
 static int compare_identities(const void *left, const void *right, void *context)
 {
 	const struct warehouse_text *ids = context;
 	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-	int order = compare_texts(&ids[a], &ids[b]);
+	int order = warehouse_text_compare(&ids[a], &ids[b]);
 
 	return order != 0 ? order : (a > b) - (a < b);
 }
@@ -70,7 +62,7 @@ static void gather(struct lookup *lookup)
 	for (size_t i = 0; i < found; i++) {
 		const struct warehouse_text *id = &ids[rows[i]];
 
-		if (lookup->count > 0 && compare_texts(id, &lookup->ids[lookup->count - 1]) == 0) {
+		if (lookup->count > 0 && warehouse_text_compare(id, &lookup->ids[lookup->count - 1]) == 0) {
 			batch->rows[rows[i]].state = ROW_SETTLED;
 			batch->counts.repeats++;
 			continue;
@@ -91,7 +83,7 @@ static void filter_values(struct lookup *lookup, size_t column)
 		values[i].bytes = native_cell_string(lookup->batch->block, column, lookup->rows[i], &values[i].len);
 	qsort(values, lookup->count, sizeof(*values), compare_values);
 	for (size_t i = 0; i < lookup->count; i++)
-		if (count == 0 || compare_texts(&values[i], &values[count - 1]) != 0)
+		if (count == 0 || warehouse_text_compare(&values[i], &values[count - 1]) != 0)
 			values[count++] = values[i];
 	if (count <= FILTER_VALUES)
 		lookup->filters[lookup->filter_count++] = (struct warehouse_filter){

@@ -205,10 +205,10 @@ static int fill_column(struct decoder *decoder, struct native_block *block, size
 		return error_set(err, ERR_INPUT, "the event has no %s", plan->path);
 	if (json_type(value) != JSON_NULL || plan->flags & SL_COLUMN_OBJECT) {
 		if (put_value(decoder, block, column, value, &local) == 0) {
-			size_t len = 1;
+			const char *text = json_string(value, NULL);
 
-			json_string(value, &len);
-			decoder->identified |= column == decoder->table->identity && value != NULL && len > 0;
+			decoder->identified |= column == decoder->table->identity && value != NULL &&
+					       (text == NULL || *text != '\0');
 			return 0;
 		}
 		if (local.code != ERR_INPUT)

@@ -19,7 +19,7 @@ struct sorted {
 	size_t count;
 };
 
-static int text_compare(const struct warehouse_text *a, const struct warehouse_text *b)
+int warehouse_text_compare(const struct warehouse_text *a, const struct warehouse_text *b)
 {
 	size_t len = a->len < b->len ? a->len : b->len;
 	int diff = len ? memcmp(a->bytes, b->bytes, len) : 0;
@@ -31,7 +31,7 @@ static int order_compare(const void *a, const void *b, void *context)
 {
 	const struct warehouse_text *ids = context;
 
-	return text_compare(&ids[*(const uint32_t *)a], &ids[*(const uint32_t *)b]);
+	return warehouse_text_compare(&ids[*(const uint32_t *)a], &ids[*(const uint32_t *)b]);
 }
 
 static void sort_ids(struct sorted *sorted, struct warehouse_text *ids, size_t count)
@@ -51,12 +51,12 @@ static void mark(const struct sorted *sorted, const struct warehouse_text *id, b
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
-		if (text_compare(&sorted->ids[sorted->order[middle]], id) < 0)
+		if (warehouse_text_compare(&sorted->ids[sorted->order[middle]], id) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	for (; low < sorted->count && text_compare(&sorted->ids[sorted->order[low]], id) == 0; low++)
+	for (; low < sorted->count && warehouse_text_compare(&sorted->ids[sorted->order[low]], id) == 0; low++)
 		found[sorted->order[low]] = true;
 }
 

@@ -136,6 +136,9 @@ struct warehouse_text {
 	size_t len;
 };
 
+/* By bytes, a prefix before what it begins. Any thread. */
+int warehouse_text_compare(const struct warehouse_text *a, const struct warehouse_text *b);
+
 /*
  * column IN (values), or from <= column <= to; what is NULL is open. Values are
  * texts, compared as the column's type.

@@ -67,3 +67,8 @@ tests_unit_plugin_test_SOURCES = \
 	tests/unit/plugin_test.c
 tests_unit_plugin_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/plugin_test
+
+check_PROGRAMS += tests/unit/sink_decode_test
+TESTS += tests/unit/sink_decode_test
+tests_unit_sink_decode_test_SOURCES = tests/unit/sink_decode_test.c
+tests_unit_sink_decode_test_LDADD = core/libcore.a $(TEST_LIBS)
