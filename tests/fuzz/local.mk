@@ -7,6 +7,23 @@ check_PROGRAMS += tests/fuzz/conf_replay
 tests_fuzz_conf_replay_SOURCES = tests/fuzz/conf_fuzz.c tests/fuzz/replay.c
 tests_fuzz_conf_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
 
+# One per plugin; its objects get names of their own (_CPPFLAGS).
+check_PROGRAMS += tests/fuzz/instagram_replay
+tests_fuzz_instagram_replay_SOURCES = tests/fuzz/plugin_fuzz.c tests/fuzz/replay.c \
+	$(instagram_sources) $(pluginlib_sources)
+tests_fuzz_instagram_replay_CPPFLAGS = $(AM_CPPFLAGS)
+tests_fuzz_instagram_replay_LDADD = tests/fake/libfake.a core/libcore.a $(SLUICE_LIBS)
+check_PROGRAMS += tests/fuzz/youtube_replay
+tests_fuzz_youtube_replay_SOURCES = tests/fuzz/plugin_fuzz.c tests/fuzz/replay.c \
+	$(youtube_sources) $(pluginlib_sources)
+tests_fuzz_youtube_replay_CPPFLAGS = $(AM_CPPFLAGS)
+tests_fuzz_youtube_replay_LDADD = tests/fake/libfake.a core/libcore.a $(SLUICE_LIBS)
+check_PROGRAMS += tests/fuzz/shopify_replay
+tests_fuzz_shopify_replay_SOURCES = tests/fuzz/plugin_fuzz.c tests/fuzz/replay.c \
+	$(shopify_sources) $(pluginlib_sources)
+tests_fuzz_shopify_replay_CPPFLAGS = $(AM_CPPFLAGS)
+tests_fuzz_shopify_replay_LDADD = tests/fake/libfake.a core/libcore.a $(SLUICE_LIBS)
+
 dist_check_SCRIPTS += tests/fuzz/replay
 TESTS += tests/fuzz/replay
 EXTRA_DIST += \
@@ -23,3 +40,18 @@ EXTRA_DIST += \
 	tests/fuzz/corpus/json/scalar.json \
 	tests/fuzz/corpus/json/too-nested.json \
 	tests/fuzz/corpus/json/truncated.json
+EXTRA_DIST += \
+	tests/fuzz/corpus/instagram/error.json \
+	tests/fuzz/corpus/instagram/gone.json \
+	tests/fuzz/corpus/instagram/graph.json \
+	tests/fuzz/corpus/instagram/mobile.json \
+	tests/fuzz/corpus/instagram/odd.json \
+	tests/fuzz/corpus/instagram/post.json \
+	tests/fuzz/corpus/shopify/error.json \
+	tests/fuzz/corpus/shopify/odd.json \
+	tests/fuzz/corpus/shopify/orders.json \
+	tests/fuzz/corpus/youtube/channels.json \
+	tests/fuzz/corpus/youtube/error.json \
+	tests/fuzz/corpus/youtube/lookup.json \
+	tests/fuzz/corpus/youtube/search.json \
+	tests/fuzz/corpus/youtube/videos.json
