@@ -12,3 +12,7 @@ endif
 
 # The upstream simulator by itself.
 SYSTEM_TESTS += tests/system/test_sim.py
+
+# Everything that may be killed is killed.
+SYSTEM_TESTS += tests/system/test_kill.py
+EXTRA_DIST += tests/system/harness.py tests/system/demo.py
