@@ -18,6 +18,7 @@
 struct arena;
 struct json;
 struct json_doc;
+struct jwrite;
 struct plugin;
 struct plugin_set;
 struct sl_flow;
@@ -119,6 +120,8 @@ const char *text_bytes(struct ctl *ctl, unsigned long long bytes);
  */
 char *params_make(struct ctl *ctl, const struct sl_flow *flow, const char *base, const char *const *words,
 		  size_t count, long long index, struct error *err);
+/* Writes text as the JSON it holds; false, and nothing, when it holds none. */
+bool ctl_write_json(struct jwrite *w, const char *name, const char *text);
 /* text with {i} replaced. */
 const char *params_index(struct ctl *ctl, const char *text, long long index);
 

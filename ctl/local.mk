@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 bin_PROGRAMS += sluicectl
 sluicectl_SOURCES = \
+	ctl/answer.c \
 	ctl/context.c \
 	ctl/ctl.h \
 	ctl/daemon.c \
@@ -12,5 +13,7 @@ sluicectl_SOURCES = \
 	ctl/status.c \
 	ctl/submit.c \
 	ctl/table.c \
-	ctl/task.c
+	ctl/task.c \
+	ctl/try.c \
+	ctl/try.h
 sluicectl_LDADD = core/libcore.a $(SLUICE_LIBS)

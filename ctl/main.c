@@ -39,6 +39,8 @@ static const struct ctl_command commands[] = {
 	 cmd_flow_list},
 	{"flow show", "FLOW", "show a flow's parameters, operations, tables and streams", no_options, 1, 1,
 	 cmd_flow_show},
+	{"flow try", "FLOW [KEY=VALUE]...", "run a task here and print what it makes, writing nothing",
+	 flow_try_options, 1, ANY_NUMBER, cmd_flow_try},
 	{"plugin list", "", "list the plugins", no_options, 0, 0, cmd_plugin_list},
 	{"plugin show", "NAME", "show what a plugin offers", no_options, 1, 1, cmd_plugin_show},
 	{"plugin check", "FILE.so", "tell whether a plugin would be loaded, and why not", no_options, 1, 1,

@@ -50,8 +50,7 @@ static struct param *find_param(struct param *params, size_t *count, const char 
 	return &params[(*count)++];
 }
 
-/* Writes text as the JSON it holds; false when it holds none. */
-static bool write_json_text(struct jwrite *w, const char *key, const char *text)
+bool ctl_write_json(struct jwrite *w, const char *key, const char *text)
 {
 	struct json_doc *doc = json_parse(text, strlen(text), NULL);
 
@@ -64,7 +63,7 @@ static bool write_json_text(struct jwrite *w, const char *key, const char *text)
 
 static void write_list(struct ctl *ctl, struct jwrite *w, const struct param *param)
 {
-	if (param->count == 1 && param->values[0][0] == '[' && write_json_text(w, param->key, param->values[0]))
+	if (param->count == 1 && param->values[0][0] == '[' && ctl_write_json(w, param->key, param->values[0]))
 		return;
 	jwrite_array(w, param->key);
 	for (size_t i = 0; i < param->count; i++) {
@@ -112,7 +111,7 @@ static void write_param(struct ctl *ctl, struct jwrite *w, const struct param *p
 	case SL_ANY:
 	case SL_OBJECT:
 	case SL_JSON_TEXT:
-		if (write_json_text(w, param->key, text))
+		if (ctl_write_json(w, param->key, text))
 			return;
 		break;
 	default:

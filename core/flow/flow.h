@@ -117,6 +117,8 @@ const char *flow_task_result(const struct flow_task *task);
  * are those of before it, so either may be committed with the failure.
  */
 enum sl_result flow_task_failure(const struct flow_task *task, const char **text_r);
+/* "retry", "gone", …: the error code of tasks. */
+const char *flow_result_name(enum sl_result result);
 
 /* --- calls --- */
 /*

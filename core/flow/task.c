@@ -427,6 +427,16 @@ const char *flow_task_result(const struct flow_task *task)
 	return task->result ? task->result : "null";
 }
 
+const char *flow_result_name(enum sl_result result)
+{
+	static const char *const names[] = {
+		[SL_OK] = "ok", [SL_RETRY] = "retry", [SL_LIMIT] = "limit", [SL_AUTH] = "auth", [SL_SOURCE] = "source",
+		[SL_GONE] = "gone", [SL_FAIL] = "fail"
+	};
+
+	return names[result];
+}
+
 enum sl_result flow_task_failure(const struct flow_task *task, const char **text_r)
 {
 	if (text_r)

@@ -3,6 +3,8 @@ core_libcore_a_SOURCES += \
 	core/http/http.c \
 	core/http/http.h \
 	core/http/internal.h \
+	core/http/recorded.c \
+	core/http/recorded.h \
 	core/http/transfer.c \
 	core/http/url.c \
 	core/http/url.h

@@ -62,6 +62,8 @@ const struct sl_stream *plugin_find_stream(const struct plugin_set *set, const c
 /* name is "plugin.operation". */
 const struct sl_operation *plugin_find_operation(const struct plugin_set *set, const char *name);
 
+const char *plugin_kind_name(enum sl_kind kind);	/* "http", "lookup", … */
+
 /* Appends the descriptor as JSON: what the probe prints and `sluicectl plugin show` reads. */
 void plugin_print(const struct plugin *plugin, struct buf *out);
 

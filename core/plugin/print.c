@@ -17,15 +17,21 @@ static const char *const column_types[] = {
 static const char *const rule_names[] = {
 	[SL_KEEP] = "keep", [SL_OVERWRITE] = "overwrite", [SL_ONCE] = "once"
 };
-static const char *const kind_names[] = {
-	[SL_HTTP] = "http", [SL_LOOKUP] = "lookup", [SL_BLOB] = "blob", [SL_QUERY] = "query"
-};
 static const char *const exchange_types[] = {
 	[SL_DIRECT] = "direct", [SL_TOPIC] = "topic", [SL_FANOUT] = "fanout"
 };
 
 #define NAME_OF(names, value) \
 	((size_t)(value) < sizeof(names) / sizeof((names)[0]) ? (names)[value] : NULL)
+
+const char *plugin_kind_name(enum sl_kind kind)
+{
+	static const char *const names[] = {
+		[SL_HTTP] = "http", [SL_LOOKUP] = "lookup", [SL_BLOB] = "blob", [SL_QUERY] = "query"
+	};
+
+	return NAME_OF(names, kind);
+}
 
 static void print_texts(struct jwrite *w, const char *name, const char *const *texts)
 {
@@ -103,7 +109,7 @@ static void print_operations(struct jwrite *w, const struct sl_plugin *d)
 	PLUGIN_EACH(operation, d->operations) {
 		jwrite_object(w, NULL);
 		jwrite_string(w, "name", operation->name);
-		jwrite_string(w, "kind", NAME_OF(kind_names, operation->kind));
+		jwrite_string(w, "kind", plugin_kind_name(operation->kind));
 		jwrite_array(w, "sources");
 		for (const struct sl_via *via = operation->via; via->parse != NULL; via++)
 			if (via->source != NULL)

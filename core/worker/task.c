@@ -296,16 +296,6 @@ static void finish_failed(struct task *task, enum sl_result result, const char *
 	finish(task, STORE_RETRY, text, code);
 }
 
-static const char *code_of(enum sl_result result)
-{
-	static const char *const codes[] = {
-		[SL_OK] = "ok", [SL_RETRY] = "retry", [SL_LIMIT] = "limit", [SL_AUTH] = "auth", [SL_SOURCE] = "source",
-		[SL_GONE] = "gone", [SL_FAIL] = "fail"
-	};
-
-	return codes[result];
-}
-
 static void on_timeout(void *user)
 {
 	struct task *task = user;
@@ -364,7 +354,7 @@ static void task_pump(struct task *task)
 		} else if (flow_task_state(task->engine) == FLOW_FAILED) {
 			enum sl_result result = flow_task_failure(task->engine, &text);
 
-			finish_failed(task, result, text, code_of(result));
+			finish_failed(task, result, text, flow_result_name(result));
 		} else if (task->release_wanted) {
 			task_release(task, task->run_after_ms);
 		} else if (flow_task_slice_due(task->engine)) {

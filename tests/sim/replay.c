@@ -3,15 +3,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/arena.h"
 #include "base/map.h"
 #include "base/str.h"
-
-#define FILE_MOST (64 * 1024 * 1024)
+#include "http/recorded.h"
 
 static char *folder;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -30,22 +28,6 @@ int replay_open(const char *dir, struct error *err)
 	return 0;
 }
 
-/* Appends the whole file. Returns 0, or -1 when there is none or it is too large. */
-static int file_read(const char *path, struct buf *out)
-{
-	FILE *file = fopen(path, "re");
-	size_t n;
-
-	if (!file)
-		return -1;
-	do {
-		n = fread(buf_reserve(out, 65536), 1, 65536, file);
-		out->len += n;
-	} while (n > 0 && out->len < FILE_MOST);
-	fclose(file);
-	return n == 0 ? 0 : -1;
-}
-
 static int ordinal_next(const char *path)
 {
 	int *count, n;
@@ -61,46 +43,23 @@ static int ordinal_next(const char *path)
 	return n;
 }
 
-/* "HTTP/1.1 429 Too Many Requests" and header lines. */
-static void head_read(struct sim_request *request, char *text)
-{
-	char *line, *value;
-	unsigned int status;
-
-	line = strsep(&text, "\n");
-	if (sscanf(line, "HTTP/%*s %u", &status) == 1)
-		request->status = status;
-	while ((line = strsep(&text, "\n"))) {
-		line[strcspn(line, "\r")] = '\0';
-		value = strchr(line, ':');
-		if (!value)
-			continue;
-		*value++ = '\0';
-		value += strspn(value, " ");
-		if (strcasecmp(line, "Content-Type") == 0)
-			sim_set(request->type, value);
-		else if (strcasecmp(line, "Content-Length") != 0 && strcasecmp(line, "Connection") != 0)
-			sim_header(request, line, "%s", value);
-	}
-}
-
-/* True when the body or the head of this name exists; both are then in the request. */
+/* True when there is a recording of this name; it is then in the request. */
 static bool try_name(struct sim_request *request, const char *name)
 {
-	char path[2000];
-	struct buf head;
-	bool found;
+	struct arena *arena = arena_new();
+	struct http_recorded recorded;
+	bool found = http_recorded_read(name, arena, &recorded, &request->body) == 0;
 
-	request->status = 200;
-	if (!str_format(path, sizeof(path), "%s.json", name))
-		return false;
-	found = file_read(path, &request->body) == 0;
-	buf_init(&head);
-	if (str_format(path, sizeof(path), "%s.http", name) && file_read(path, &head) == 0 && head.len > 0) {
-		found = true;
-		head_read(request, head.data);
+	request->status = (unsigned int)recorded.status;
+	for (size_t i = 0; i < recorded.header_count; i++) {
+		const struct http_header *header = &recorded.headers[i];
+
+		if (strcasecmp(header->name, "Content-Type") == 0)
+			sim_set(request->type, header->value);
+		else
+			sim_header(request, header->name, "%s", header->value);
 	}
-	buf_fini(&head);
+	arena_free(&arena);
 	return found;
 }
 
