@@ -79,4 +79,13 @@ extern const struct store_ops store_sqlite_ops;
 /* A driver calls it right before each callback: keeps the statistics. */
 void store_answered(struct store *store, const struct error *err);
 
+/* --- what drivers share --- */
+struct arena;
+enum task_status task_status_from(const char *name);	/* of "PENDING", …; TASK_FAILED for anything else */
+/* Refuses (ERR_INPUT) a plugin's table that has the name of one of the store's own. */
+int store_check_table_name(const char *name, struct error *err);
+/* The row of flow among those being collected, appended (zeroed) when it is new; all in the arena. */
+struct store_depth *store_depth_of(struct arena *arena, struct store_depth **rows, size_t *count,
+				   const char *flow);
+
 #endif

@@ -325,3 +325,48 @@ int group_upserts(struct arena *arena, struct store_commit *const *members, size
 	*upsert_count_r = kept;
 	return 0;
 }
+
+/* --- SQL that every driver's dialect has --- */
+
+static void add_rule(struct buf *sql, const struct store_table *table, const struct store_column *column)
+{
+	switch (column->rule) {
+	case STORE_KEEP:
+		buf_printf(sql, "\"%s\" = coalesce(excluded.\"%s\", \"%s\".\"%s\")", column->name,
+			   column->name, table->name, column->name);
+		break;
+	case STORE_OVERWRITE:
+		buf_printf(sql, "\"%s\" = excluded.\"%s\"", column->name, column->name);
+		break;
+	case STORE_ONCE:
+		buf_printf(sql, "\"%s\" = coalesce(\"%s\".\"%s\", excluded.\"%s\")", column->name,
+			   table->name, column->name, column->name);
+		break;
+	}
+}
+
+bool group_is_bound(const struct store_table *table, const struct store_column *column)
+{
+	if (!column->written || (table->key_column != NULL && strcmp(column->name, table->key_column) == 0))
+		return false;
+	return !table->stamped ||
+	       (strcmp(column->name, "created_at") != 0 && strcmp(column->name, "updated_at") != 0);
+}
+
+void group_conflict_sql(struct buf *sql, const struct store_table *table)
+{
+	size_t i;
+
+	if (table->key_column == NULL)
+		return;
+	buf_printf(sql, " ON CONFLICT (\"%s\") DO UPDATE SET \"%s\" = excluded.\"%s\"", table->key_column,
+		   table->key_column, table->key_column);
+	if (table->stamped)
+		buf_adds(sql, ", updated_at = excluded.updated_at");
+	for (i = 0; i < table->column_count; i++) {
+		if (!group_is_bound(table, &table->columns[i]))
+			continue;
+		buf_adds(sql, ", ");
+		add_rule(sql, table, &table->columns[i]);
+	}
+}

@@ -46,6 +46,11 @@ void group_outbox_add(struct group_outbox *outbox, const char *queue, const char
 int group_upserts(struct arena *arena, struct store_commit *const *members, size_t count,
 		  struct store_upsert **upserts_r, size_t *upsert_count_r, struct error *err);
 
+/* Whether upserts bind column themselves: the key and the stamps are the store's. */
+bool group_is_bound(const struct store_table *table, const struct store_column *column);
+/* Appends " ON CONFLICT (key) DO UPDATE SET …" by the columns' rules; nothing for an append-only table. */
+void group_conflict_sql(struct buf *sql, const struct store_table *table);
+
 /* text without U+0000: itself, or a copy in the arena where each has become U+FFFD. *len is updated. */
 const char *group_clean(struct arena *arena, const char *text, size_t *len);
 /* JSON text without escaped U+0000: itself or a copy in the arena. */

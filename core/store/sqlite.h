@@ -126,9 +126,6 @@ void sqlite_answer_depths(struct sqlite_request *request);
 	", data, checkpoint, worker, error_code, unique_key, scraped_at, run_after, lease_until, lease_token"
 /* A row selected by SQLITE_TASK_EVENT_COLUMNS, or by SQLITE_TASK_COLUMNS when whole. */
 void sqlite_task_read(sqlite3_stmt *statement, bool whole, struct arena *arena, struct task_row *row_r);
-/* Adds a status event for row to the rows being built. */
-void sqlite_task_event(struct sqlite_db *db, struct group_outbox *outbox, const struct task_row *row,
-		       int64_t now_ms);
 /* One more task of flow has ended this way. */
 int sqlite_task_total(struct sqlite_db *db, const char *flow, enum task_status status, struct error *err);
 /* Ends a task that no worker holds: FAILED with data and code, and its event. */

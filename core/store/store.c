@@ -23,6 +23,50 @@ const char *task_status_name(enum task_status status)
 	return names[status];
 }
 
+enum task_status task_status_from(const char *name)
+{
+	int status;
+
+	for (status = TASK_PENDING; status < TASK_FAILED; status++)
+		if (str_eq(name, task_status_name((enum task_status)status)))
+			return (enum task_status)status;
+	return TASK_FAILED;
+}
+
+int store_check_table_name(const char *name, struct error *err)
+{
+	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
+					  "dead_letter",        "store_meta", "schema_migration",
+					  "task_total",         "flow_total"};
+	size_t i;
+
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (strcmp(name, own[i]) == 0)
+			return error_set(err, ERR_INPUT, "table %s is the task store's own", name);
+	return 0;
+}
+
+struct store_depth *store_depth_of(struct arena *arena, struct store_depth **rows, size_t *count,
+				   const char *flow)
+{
+	size_t i, cap = *count < 16 ? 16 : *count;
+	struct store_depth *grown;
+
+	for (i = 0; i < *count; i++)
+		if (strcmp((*rows)[i].name, flow) == 0)
+			return &(*rows)[i];
+	/* Doubled at 0, 16, 32, 64 …; the old rows stay in the arena until the answer. */
+	if (*count == 0 || (*count >= 16 && (*count & (*count - 1)) == 0)) {
+		grown = arena_alloc(arena, cap * 2 * sizeof(*grown));
+		if (*count > 0)
+			memcpy(grown, *rows, *count * sizeof(*grown));
+		*rows = grown;
+	}
+	grown = &(*rows)[(*count)++];
+	grown->name = arena_strdup(arena, flow);
+	return grown;
+}
+
 static const struct store_ops *find_driver(const char *url, struct error *err)
 {
 	struct buf known;

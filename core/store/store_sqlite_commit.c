@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "store/task_event.h"
 
 struct commit {
 	struct sqlite_done base;
@@ -50,32 +51,6 @@ static int lock_tasks(struct sqlite_db *db, struct arena *arena, struct part *pa
 
 /* --- upserts --- */
 
-static void add_rule(struct buf *sql, const struct store_table *table, const struct store_column *column)
-{
-	switch (column->rule) {
-	case STORE_KEEP:
-		buf_printf(sql, "\"%s\" = coalesce(excluded.\"%s\", \"%s\".\"%s\")", column->name,
-			   column->name, table->name, column->name);
-		break;
-	case STORE_OVERWRITE:
-		buf_printf(sql, "\"%s\" = excluded.\"%s\"", column->name, column->name);
-		break;
-	case STORE_ONCE:
-		buf_printf(sql, "\"%s\" = coalesce(\"%s\".\"%s\", excluded.\"%s\")", column->name,
-			   table->name, column->name, column->name);
-		break;
-	}
-}
-
-/* Whether upserts bind column themselves: the key and the stamps are the store's. */
-static bool is_bound(const struct store_table *table, const struct store_column *column)
-{
-	if (!column->written || (table->key_column != NULL && strcmp(column->name, table->key_column) == 0))
-		return false;
-	return !table->stamped ||
-	       (strcmp(column->name, "created_at") != 0 && strcmp(column->name, "updated_at") != 0);
-}
-
 /* ?1 is the key, ?2 the time, ?3 and so on the columns. */
 static void upsert_sql(struct buf *sql, const struct store_table *table)
 {
@@ -88,7 +63,7 @@ static void upsert_sql(struct buf *sql, const struct store_table *table)
 		buf_printf(sql, "\"%s\", ", table->key_column);
 	buf_adds(&values, table->key_column != NULL ? "?1, " : "");
 	for (i = 0; i < table->column_count; i++) {
-		if (!is_bound(table, &table->columns[i]))
+		if (!group_is_bound(table, &table->columns[i]))
 			continue;
 		buf_printf(sql, "\"%s\", ", table->columns[i].name);
 		buf_printf(&values, "?%zu, ", ++n);
@@ -97,18 +72,7 @@ static void upsert_sql(struct buf *sql, const struct store_table *table)
 	buf_printf(sql, "%sid) VALUES (%s%sNULL)", table->stamped ? "created_at, updated_at, " : "",
 		   values.data, table->stamped ? "?2, ?2, " : "");
 	buf_fini(&values);
-	if (table->key_column == NULL)
-		return;
-	buf_printf(sql, " ON CONFLICT (\"%s\") DO UPDATE SET \"%s\" = excluded.\"%s\"", table->key_column,
-		   table->key_column, table->key_column);
-	if (table->stamped)
-		buf_adds(sql, ", updated_at = excluded.updated_at");
-	for (i = 0; i < table->column_count; i++) {
-		if (!is_bound(table, &table->columns[i]))
-			continue;
-		buf_adds(sql, ", ");
-		add_rule(sql, table, &table->columns[i]);
-	}
+	group_conflict_sql(sql, table);
 }
 
 static int bind_value(sqlite3_stmt *statement, int index, enum store_type type, const char *value)
@@ -139,7 +103,7 @@ static int write_upsert(struct sqlite_db *db, const char *sql, const struct stor
 	if (rc == SQLITE_OK && table->stamped)
 		rc = sqlite3_bind_text(statement, 2, now, -1, SQLITE_STATIC);
 	for (i = 0; i < table->column_count && rc == SQLITE_OK; i++)
-		if (is_bound(table, &table->columns[i]))
+		if (group_is_bound(table, &table->columns[i]))
 			rc = bind_value(statement, ++index, table->columns[i].type, upsert->values[i]);
 	if (rc != SQLITE_OK) {
 		sqlite_error(db, err, table->name);
@@ -239,7 +203,7 @@ static int write_task(struct sqlite_db *db, const struct store_commit *member, s
 	}
 	if (rc < 0)
 		return -1;
-	sqlite_task_event(db, outbox, row, part->now);
+	task_event_add(outbox, row, part->now, db->options);
 	return 0;
 }
 

@@ -250,23 +250,7 @@ void sqlite_outbox_totals(struct store *store, store_json_fn *done, void *user)
 
 static struct store_depth *depth_of(struct sqlite_depths *depths, const char *flow)
 {
-	size_t i, cap;
-	struct store_depth *grown;
-
-	for (i = 0; i < depths->count; i++)
-		if (strcmp(depths->rows[i].name, flow) == 0)
-			return &depths->rows[i];
-	/* Doubled at 0, 16, 32, 64 …; the old rows stay in the arena until the answer. */
-	cap = depths->count < 16 ? 16 : depths->count;
-	if (depths->count == 0 || (depths->count >= 16 && (depths->count & (depths->count - 1)) == 0)) {
-		grown = arena_alloc(depths->request.arena, cap * 2 * sizeof(*grown));
-		if (depths->count > 0)
-			memcpy(grown, depths->rows, depths->count * sizeof(*grown));
-		depths->rows = grown;
-	}
-	grown = &depths->rows[depths->count++];
-	grown->name = arena_strdup(depths->request.arena, flow);
-	return grown;
+	return store_depth_of(depths->request.arena, &depths->rows, &depths->count, flow);
 }
 
 /* Adds what a query of (flow, count) finds to the member at offset. */

@@ -290,17 +290,12 @@ static const char *key_type(const struct store_table *table)
 
 int sqlite_schema_table(struct sqlite_db *db, const struct store_table *table, struct error *err)
 {
-	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
-					  "dead_letter",        "store_meta", "schema_migration",
-					  "task_total",         "flow_total"};
 	struct arena *arena;
 	const char *sql;
-	size_t i;
 	int rc;
 
-	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		if (strcmp(table->name, own[i]) == 0)
-			return error_set(err, ERR_INPUT, "table %s is the task store's own", table->name);
+	if (store_check_table_name(table->name, err) < 0)
+		return -1;
 	arena = arena_new();
 	sql = arena_printf(arena, "CREATE TABLE IF NOT EXISTS \"%s\" (id INTEGER PRIMARY KEY AUTOINCREMENT",
 			   table->name);

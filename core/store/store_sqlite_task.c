@@ -16,16 +16,6 @@
 #define ALONE "status = 'PENDING' AND run_after IS NULL AND crashes >= 2"
 #define RESCUE_MAX 500
 
-static enum task_status status_of(const char *name)
-{
-	int status;
-
-	for (status = TASK_PENDING; status < TASK_FAILED; status++)
-		if (str_eq(name, task_status_name((enum task_status)status)))
-			return (enum task_status)status;
-	return TASK_FAILED;
-}
-
 void sqlite_task_read(sqlite3_stmt *statement, bool whole, struct arena *arena, struct task_row *row_r)
 {
 	memset(row_r, 0, sizeof(*row_r));
@@ -35,7 +25,7 @@ void sqlite_task_read(sqlite3_stmt *statement, bool whole, struct arena *arena, 
 	row_r->params = sqlite_text(statement, 3, arena);
 	row_r->account_id = sqlite_text(statement, 4, arena);
 	row_r->source = sqlite_text(statement, 5, arena);
-	row_r->status = status_of((const char *)sqlite3_column_text(statement, 6));
+	row_r->status = task_status_from((const char *)sqlite3_column_text(statement, 6));
 	row_r->priority = sqlite3_column_int(statement, 7);
 	row_r->reason = sqlite_text(statement, 8, arena);
 	row_r->created_at = sqlite_text(statement, 9, arena);
@@ -58,28 +48,6 @@ void sqlite_task_read(sqlite3_stmt *statement, bool whole, struct arena *arena, 
 	row_r->run_after_ms = sqlite3_column_int64(statement, 24);
 	row_r->lease_until_ms = sqlite3_column_int64(statement, 25);
 	row_r->lease_token = sqlite3_column_int64(statement, 26);
-}
-
-void sqlite_task_event(struct sqlite_db *db, struct group_outbox *outbox, const struct task_row *row,
-		       int64_t now_ms)
-{
-	const char *queue = db->options->status_queues;
-	char name[256];
-	struct buf event;
-	size_t len;
-
-	if (queue == NULL)
-		return;
-	buf_init(&event);
-	task_event_write(&event, row, now_ms);
-	for (; *queue != '\0'; queue += len + (queue[len] == ',')) {
-		len = strcspn(queue, ",");
-		if (len == 0)
-			continue;
-		str_format(name, sizeof(name), "%.*s", (int)len, queue);
-		group_outbox_add(outbox, name, event.data, event.len, 1);
-	}
-	buf_fini(&event);
 }
 
 int sqlite_task_total(struct sqlite_db *db, const char *flow, enum task_status status, struct error *err)
@@ -170,7 +138,7 @@ static int submit_run(struct sqlite_db *db, struct sqlite_request *request, stru
 		rc = insert_task(db, request->arena, &submit->tasks[i], now, &row, err);
 		submit->ids[i] = row.id;
 		if (rc == 0)
-			sqlite_task_event(db, &outbox, &row, now);
+			task_event_add(&outbox, &row, now, db->options);
 	}
 	if (rc == 0)
 		rc = sqlite_outbox_write(db, &outbox, now, err);
@@ -319,7 +287,7 @@ static int claim_run(struct sqlite_db *db, struct sqlite_request *base, struct e
 	for (i = 0; i < request->count && rc == 0; i++) {
 		rc = take_task(db, request->claim, &request->rows[i], now_text, now, err);
 		if (rc == 0)
-			sqlite_task_event(db, &outbox, &request->rows[i], now);
+			task_event_add(&outbox, &request->rows[i], now, db->options);
 	}
 	if (rc == 0)
 		rc = sqlite_outbox_write(db, &outbox, now, err);
@@ -417,7 +385,7 @@ int sqlite_task_fail(struct sqlite_db *db, struct group_outbox *outbox, struct t
 	char now[CLOCK_TEXT_SIZE];
 
 	row->status = TASK_FAILED;
-	sqlite_task_event(db, outbox, row, now_ms);
+	task_event_add(outbox, row, now_ms, db->options);
 	if (sqlite_run(db, err,
 		       "UPDATE scrape_request_log SET status = 'FAILED', data = ?2, error_code = ?3,"
 		       " scraped_at = ?4, crashes = ?5, crashes_alone = crashes_alone + alone, alone = 0,"
@@ -441,7 +409,7 @@ static int rescue_one(struct sqlite_db *db, struct group_outbox *outbox, struct 
 	}
 	row->status = TASK_PENDING;
 	row->picked_at = NULL;
-	sqlite_task_event(db, outbox, row, now);
+	task_event_add(outbox, row, now, db->options);
 	return sqlite_run(db, err,
 			  "UPDATE scrape_request_log SET status = 'PENDING', crashes = ?2, crashes_alone ="
 			  " crashes_alone + alone, alone = 0, lease_until = NULL, lease_token = NULL WHERE "

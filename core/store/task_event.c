@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "base/uuid.h"
 #include "json/jwrite.h"
+#include "store/group.h"
 
 /* Whole seconds: the row's milliseconds are cut off. */
 static void write_time(struct jwrite *w, const char *name, const char *text)
@@ -42,4 +44,26 @@ void task_event_write(struct buf *out, const struct task_row *row, int64_t now_m
 	write_time(&w, "expires_at", row->expires_at);
 	jwrite_int(&w, "retry_count", row->retry_count);
 	jwrite_end(&w);
+}
+
+void task_event_add(struct group_outbox *outbox, const struct task_row *row, int64_t now_ms,
+		    const struct store_options *options)
+{
+	const char *queue = options->status_queues;
+	char name[256];
+	struct buf event;
+	size_t len;
+
+	if (queue == NULL)
+		return;
+	buf_init(&event);
+	task_event_write(&event, row, now_ms);
+	for (; *queue != '\0'; queue += len + (queue[len] == ',')) {
+		len = strcspn(queue, ",");
+		if (len == 0)
+			continue;
+		str_format(name, sizeof(name), "%.*s", (int)len, queue);
+		group_outbox_add(outbox, name, event.data, event.len, 1);
+	}
+	buf_fini(&event);
 }

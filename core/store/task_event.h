@@ -6,6 +6,7 @@
 #include "store/store.h"
 
 struct buf;
+struct group_outbox;
 
 /*
  * Appends {"event_id", "scl_id", "flow", "platform", "params", "status",
@@ -14,5 +15,8 @@ struct buf;
  * "YYYY-MM-DD HH:MM:SS" in UTC or null.
  */
 void task_event_write(struct buf *out, const struct task_row *row, int64_t now_ms);
+/* Adds the event to the outbox rows being built, for every queue of status_queues. */
+void task_event_add(struct group_outbox *outbox, const struct task_row *row, int64_t now_ms,
+		    const struct store_options *options);
 
 #endif
