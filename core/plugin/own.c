@@ -19,9 +19,11 @@ static int pair_compare(const void *a, const void *b)
 const void *plugin_own(const struct plugin *plugin, const void *theirs)
 {
 	const struct plugin_pair wanted = { .theirs = theirs, .own = NULL };
-	const struct plugin_pair *found = bsearch(&wanted, plugin->pairs, plugin->pair_count,
-						  sizeof(wanted), pair_compare);
+	const struct plugin_pair *found = NULL;
 
+	/* A plugin of sinks alone has no pairs. */
+	if (plugin->pair_count > 0)
+		found = bsearch(&wanted, plugin->pairs, plugin->pair_count, sizeof(wanted), pair_compare);
 	return found != NULL ? found->own : NULL;
 }
 
