@@ -35,6 +35,7 @@ struct consumer {
 	struct list parking;		/* resolved, their letters on the way to the store */
 	struct loop_timer *age_timer;	/* seals the filling batch */
 	struct loop_timer *retry_timer;	/* no attempt while it runs */
+	struct loop_timer *wake_timer;	/* the first suspects may go then */
 	struct loop_timer *park_timer;	/* parks again what the store did not take */
 	struct backoff retry, probe, busy;
 	unsigned int failures;		/* in a row */
@@ -302,10 +303,10 @@ static void pump(struct consumer *consumer)
 	if (consumer->draining)
 		abandon(consumer, &consumer->sealed);
 	else
-		loop_timer_start(consumer->retry_timer, first - now, 0);
+		loop_timer_start(consumer->wake_timer, first - now, 0);
 }
 
-static void on_retry(void *user)
+static void on_wake(void *user)
 {
 	pump(user);
 }
@@ -399,7 +400,8 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 		.decoder = decoder_new(options->table)
 	};
 	consumer->age_timer = loop_timer_new(options->loop, on_age, consumer);
-	consumer->retry_timer = loop_timer_new(options->loop, on_retry, consumer);
+	consumer->retry_timer = loop_timer_new(options->loop, on_wake, consumer);
+	consumer->wake_timer = loop_timer_new(options->loop, on_wake, consumer);
 	consumer->park_timer = loop_timer_new(options->loop, on_park_timer, consumer);
 	consumer->thread = loop_thread_new(options->loop, name_of(consumer));
 	bus.unacked_messages = consumer->options.unacked_messages;
@@ -453,6 +455,7 @@ void consumer_free(struct consumer **handle)
 		release(consumer, &consumer->filling);
 	loop_timer_free(&consumer->age_timer);
 	loop_timer_free(&consumer->retry_timer);
+	loop_timer_free(&consumer->wake_timer);
 	loop_timer_free(&consumer->park_timer);
 	decoder_free(&consumer->writer.decoder);
 	warehouse_close(&consumer->writer.wh);

@@ -56,3 +56,12 @@ tests_contract_abi_test_SOURCES = \
 tests_contract_abi_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 tests_contract_abi_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/abi_test
+
+check_PROGRAMS += tests/contract/sink_test
+tests_contract_sink_test_SOURCES = \
+	tests/contract/sink_test.c \
+	tests/fake/warehouse.c \
+	tests/fake/warehouse.h
+tests_contract_sink_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_contract_sink_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/contract/sink_test

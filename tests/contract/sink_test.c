@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A sink between a real store (sqlite: in a folder of its own, through direct:)
+ * and a warehouse that fails as told: what is inserted, what is acknowledged,
+ * what is set aside, and that nothing is lost or doubled.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sluice/sink.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "fake/warehouse.h"
+#include "json/json.h"
+#include "log/log.h"
+#include "loop/loop.h"
+#include "sink/consumer.h"
+#include "sink/table.h"
+#include "store/store_sync.h"
+
+#define DEADLINE_MS 60000
+#define HOUR_MS 3600000
+
+static const struct sl_sink_column columns[] = {
+	{"id", "String", NULL, 0, NULL}, {"v", "Nullable(String)", NULL, 0, NULL},
+	{"at", "DateTime", NULL, SL_COLUMN_NEEDED, NULL}, SL_END_OF_SINK_COLUMNS
+};
+static const char *const prefix[] = {"at", NULL};
+static const struct sl_sink declared = SL_SINK_INIT(
+	.name = "events", .queue = "q", .table = "t", .columns = columns, .engine = "MergeTree",
+	.partition_by = "toYYYYMM(at)", .order_by = "at", .identity = "id", .prefix = prefix, .time_column = "at");
+
+struct bench {
+	char folder[64];
+	struct arena *arena;
+	struct store_sync *sync;
+	struct loop *loop;
+	struct consumer_options options;
+	struct consumer *consumers[2];
+	bool drained;
+};
+
+/* --- bench --- */
+
+static int setup(void **state)
+{
+	struct bench *bench = mem_alloc(sizeof(*bench));
+	struct error err = { .code = ERR_NONE };
+
+	fake_warehouse_reset();
+	str_format(bench->folder, sizeof(bench->folder), "/tmp/sluice-sink-XXXXXX");
+	assert_non_null(mkdtemp(bench->folder));
+	bench->arena = arena_new();
+	bench->sync = store_sync_open(arena_printf(bench->arena, "sqlite:%s/s.db", bench->folder), NULL, true, &err);
+	if (bench->sync == NULL)
+		fail_msg("%s", err.text);
+	bench->loop = store_sync_loop(bench->sync);
+	bench->options = (struct consumer_options){
+		.loop = bench->loop, .store = store_sync_store(bench->sync), .bus = "direct:", .node = "node",
+		.batch_rows = 1000, .batch_bytes = 1 << 20, .batch_age_ms = 20, .deadline_ms = 1000,
+		.durability = WAREHOUSE_INSERTED, .breaker_failures = 3, .breaker_first_ms = 20, .breaker_cap_ms = 50
+	};
+	*state = bench;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bench *bench = *state;
+	static const char *const files[] = {"s.db", "s.db-wal", "s.db-shm"};
+	char path[128];
+
+	fake_warehouse_gate(false);
+	consumer_free(&bench->consumers[0]);
+	consumer_free(&bench->consumers[1]);
+	store_sync_close(&bench->sync);
+	for (size_t i = 0; i < 3; i++) {
+		str_format(path, sizeof(path), "%s/%s", bench->folder, files[i]);
+		unlink(path);
+	}
+	rmdir(bench->folder);
+	arena_free(&bench->arena);
+	mem_release(bench);
+	return 0;
+}
+
+/* A consumer of queue into table, with the options of the bench. */
+static void open_consumer(struct bench *bench, size_t at, const char *queue, const char *table)
+{
+	struct error err = { .code = ERR_NONE };
+
+	bench->options.queue = queue;
+	bench->options.table = sink_table_new(&declared, "d", table, bench->arena, &err);
+	assert_non_null(bench->options.table);
+	bench->options.wh = warehouse_open("fake:", NULL, &err);
+	if (bench->options.wh == NULL)
+		fail_msg("%s", err.text);
+	bench->consumers[at] = consumer_new(&bench->options, &err);
+	if (bench->consumers[at] == NULL)
+		fail_msg("%s", err.text);
+}
+
+/* One outbox row. */
+static void put(struct bench *bench, const char *queue, const char *payload, uint32_t events)
+{
+	static const char *const flows[] = {"f"};
+	const struct store_new_task task = { .flow = "f", .platform = "P", .params = "{}", .priority = 1,
+					     .max_attempts = 1 };
+	const struct store_outbox out = { queue, payload, strlen(payload), events };
+	struct error err = { .code = ERR_NONE };
+	size_t slots = 1, count = 0;
+	struct store_claim claim = { .flows = flows, .slots = &slots, .flow_count = 1, .worker = "w", .lease_ms = 60000 };
+	struct store_commit commit = { .end = STORE_COMPLETE, .data = "null", .outbox = &out, .outbox_count = 1 };
+	struct task_row *rows;
+	int64_t id;
+
+	assert_int_equal(store_sync_submit(bench->sync, &task, 1, &id, &err), 0);
+	assert_int_equal(store_sync_claim(bench->sync, &claim, bench->arena, &rows, &count, &err), 0);
+	assert_int_equal(count, 1);
+	commit.task_id = rows[0].id;
+	commit.lease_token = rows[0].lease_token;
+	commit.commit_seq = rows[0].commit_seq;
+	assert_int_equal(store_sync_commit(bench->sync, &commit, 1, &err), 0);
+	assert_int_equal(commit.outcome, STORE_COMMITTED);
+}
+
+/* One outbox row of events named word0…, all of one month. */
+static void put_events(struct bench *bench, const char *queue, const char *word, size_t first, size_t count)
+{
+	struct buf payload;
+
+	buf_init(&payload);
+	for (size_t i = first; i < first + count; i++)
+		buf_printf(&payload, "{\"id\":\"%s%zu\",\"v\":\"x\",\"at\":\"2026-11-01 00:00:00\"}\n", word, i);
+	put(bench, queue, payload.data, (uint32_t)count);
+	buf_fini(&payload);
+}
+
+static void turn(struct bench *bench)
+{
+	loop_run_once(bench->loop, 10);
+}
+
+/* Runs the loop until what is true. */
+#define UNTIL(bench, what) \
+	do { \
+		int64_t until_ms = clock_mono_ms() + DEADLINE_MS; \
+		while (!(what)) { \
+			if (clock_mono_ms() > until_ms) \
+				fail_msg("waited %d s for %s", DEADLINE_MS / 1000, #what); \
+			turn(bench); \
+		} \
+	} while (0)
+
+/* Turns of the loop in which something wrong would have happened. */
+static void run_a_while(struct bench *bench)
+{
+	int64_t end = clock_mono_ms() + 300;
+
+	while (clock_mono_ms() < end)
+		turn(bench);
+}
+
+static int64_t outbox_bytes(struct bench *bench)
+{
+	struct error err = { .code = ERR_NONE };
+	int64_t bytes;
+
+	assert_int_equal(store_sync_outbox_bytes(bench->sync, &bytes, &err), 0);
+	return bytes;
+}
+
+/* The dead letters of queue as JSON; freed with the arena of the bench. */
+static const struct json *letters(struct bench *bench, const char *queue, struct json_doc **doc_r)
+{
+	struct error err = { .code = ERR_NONE };
+	struct buf out;
+
+	buf_init(&out);
+	assert_int_equal(store_sync_dead_list(bench->sync, queue, 1000, &out, &err), 0);
+	*doc_r = json_parse(out.data, out.len, &err);
+	assert_non_null(*doc_r);
+	buf_fini(&out);
+	return json_root(*doc_r);
+}
+
+static size_t letter_count(struct bench *bench, const char *queue)
+{
+	struct json_doc *doc;
+	size_t count = json_count(letters(bench, queue, &doc));
+
+	json_doc_free(&doc);
+	return count;
+}
+
+static void expect_letters(struct bench *bench, size_t count, const char *code, const char *payload)
+{
+	struct json_doc *doc;
+	const struct json *list = letters(bench, "q", &doc);
+
+	assert_int_equal(json_count(list), count);
+	for (const struct json *letter = json_first(list); letter != NULL; letter = json_next(letter)) {
+		assert_string_equal(json_string(json_member(letter, "code"), NULL), code);
+		assert_non_null(strstr(json_string(json_member(letter, "payload"), NULL), payload));
+		assert_true(*json_string(json_member(letter, "reason"), NULL) != '\0');
+	}
+	json_doc_free(&doc);
+}
+
+static struct consumer_stats stats_of(const struct bench *bench, size_t at)
+{
+	struct consumer_stats stats;
+
+	consumer_stats(bench->consumers[at], &stats);
+	return stats;
+}
+
+static void expect_each_once(const char *table, const char *word, size_t count)
+{
+	char id[32];
+
+	for (size_t i = 0; i < count; i++) {
+		str_format(id, sizeof(id), "%s%zu", word, i);
+		if (fake_warehouse_has(table, id) != 1)
+			fail_msg("%s is there %zu times", id, fake_warehouse_has(table, id));
+	}
+}
+
+/* --- flushing --- */
+
+static void test_flush_by_rows(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.batch_rows = 10;
+	bench->options.batch_age_ms = HOUR_MS;
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 9);
+	UNTIL(bench, stats_of(bench, 0).rows == 9);
+	run_a_while(bench);
+	assert_int_equal(fake_warehouse_rows("t"), 0);
+	put_events(bench, "q", "a", 9, 1);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_inserts("t"), 1);
+	expect_each_once("t", "a", 10);
+}
+
+static void test_flush_by_bytes(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.batch_bytes = 800;
+	bench->options.batch_age_ms = HOUR_MS;
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 10);
+	UNTIL(bench, stats_of(bench, 0).rows == 10);
+	run_a_while(bench);
+	assert_int_equal(fake_warehouse_rows("t"), 0);
+	put_events(bench, "q", "a", 10, 10);
+	/* The second message has no room beside the first. */
+	UNTIL(bench, fake_warehouse_rows("t") == 10);
+	expect_each_once("t", "a", 10);
+	assert_int_equal(stats_of(bench, 0).rows <= 20, 1);
+}
+
+static void test_flush_by_age(void **state)
+{
+	struct bench *bench = *state;
+
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 3);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_rows("t"), 3);
+}
+
+static void test_one_partition_per_insert(void **state)
+{
+	struct bench *bench = *state;
+	struct buf payload;
+
+	buf_init(&payload);
+	for (int i = 0; i < 60; i++)
+		buf_printf(&payload, "{\"id\":\"a%d\",\"at\":\"2026-%02d-17 10:00:00\"}\n", i, i % 3 + 1);
+	open_consumer(bench, 0, "q", "t");
+	put(bench, "q", payload.data, 60);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_inserts("t"), 3);
+	assert_int_equal(fake_warehouse_mixed(), 0);
+	assert_true(fake_warehouse_tokens_differ());
+	expect_each_once("t", "a", 60);
+	buf_fini(&payload);
+}
+
+static void test_acknowledged_after_the_insert(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_gate(true);
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 5);
+	UNTIL(bench, fake_warehouse_waiting() == 1);
+	run_a_while(bench);
+	assert_true(outbox_bytes(bench) > 0);
+	fake_warehouse_gate(false);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 5);
+}
+
+/* --- bad rows --- */
+
+static void test_undecodable_lines_do_not_block(void **state)
+{
+	struct bench *bench = *state;
+
+	open_consumer(bench, 0, "q", "t");
+	put(bench, "q", "{\"id\":\"a0\",\"at\":1}\n{\"id\":\"broken\"\n\n{\"id\":\"a1\",\"at\":2}\n", 3);
+	put(bench, "q", "{\n\t\"id\": \"a2\",\n\t\"at\": 3\n}\n", 1);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 3);
+	assert_int_equal(fake_warehouse_rows("t"), 3);
+	expect_letters(bench, 1, "json", "{\"id\":\"broken\"");
+}
+
+static void test_missing_member_is_a_letter(void **state)
+{
+	struct bench *bench = *state;
+
+	open_consumer(bench, 0, "q", "t");
+	put(bench, "q", "{\"id\":\"a0\",\"at\":1}\n{\"id\":\"late\"}\n", 2);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 1);
+	expect_letters(bench, 1, "column", "{\"id\":\"late\"}");
+}
+
+static void test_refused_rows_are_found(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_refuse_ids("bad");
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 150);
+	put_events(bench, "q", "bad", 0, 2);
+	put_events(bench, "q", "a", 150, 150);
+	put_events(bench, "q", "bad", 2, 1);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_rows("t"), 300);
+	expect_each_once("t", "a", 300);
+	expect_letters(bench, 3, "warehouse 53", "bad");
+	assert_false(stats_of(bench, 0).open);
+}
+
+static void test_few_rows_all_refused_are_letters(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_fail("t", FAKE_CONTENT, -1);
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 10);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_rows("t"), 0);
+	expect_letters(bench, 10, "warehouse 53", "a");
+}
+
+static void test_many_rows_all_refused_are_the_tables_fault(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_fail("t", FAKE_CONTENT, -1);
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 40);
+	UNTIL(bench, stats_of(bench, 0).open);
+	assert_true(stats_of(bench, 0).paused);
+	assert_int_equal(letter_count(bench, "q"), 0);
+	assert_true(outbox_bytes(bench) > 0);
+	fake_warehouse_fail("t", FAKE_NONE, 0);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 40);
+	assert_int_equal(letter_count(bench, "q"), 0);
+	assert_false(stats_of(bench, 0).open);
+	assert_false(stats_of(bench, 0).paused);
+}
+
+/* One good row among many bad ones: it is found, though perhaps not at the first try. */
+static void test_one_good_row_among_many(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_refuse_ids("bad");
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "bad", 0, 59);
+	put_events(bench, "q", "a", 0, 1);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 1);
+	assert_int_equal(fake_warehouse_rows("t"), 1);
+	expect_letters(bench, 59, "warehouse 53", "bad");
+}
+
+/* The same letter once more, after a death between parking and acknowledging, is no second letter. */
+static void test_letters_are_recognised(void **state)
+{
+	struct bench *bench = *state;
+	struct store *store = store_sync_store(bench->sync);
+	struct error err = { .code = ERR_NONE };
+	struct store_outbox_row *rows;
+	struct store_dead letter = { .queue = "q", .payload = "{\"id\":", .payload_len = 6, .reason = "r", .code = "json" };
+	struct json_doc *doc;
+	int64_t count;
+	size_t found;
+
+	put(bench, "q", "{\"id\":\"a0\",\"at\":1}\n{\"id\":\n", 2);
+	assert_int_equal(store_sync_outbox_read(bench->sync, "q", NULL, 0, 1, 1 << 20, bench->arena, &rows, &found, &err),
+			 0);
+	letter.dedup_id = arena_printf(bench->arena, "%s/%lld/1", store_id(store), (long long)rows[0].id);
+	assert_int_equal(store_sync_dead_letter(bench->sync, &letter, 1, &err), 0);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_letters(bench, 1, "json", "{\"id\":");
+	assert_true(json_int(json_at(letters(bench, "q", &doc), "0.count"), &count));
+	assert_int_equal(count, 2);
+	json_doc_free(&doc);
+}
+
+/* --- a table that does not take rows --- */
+
+static void test_breaker_opens_and_probes(void **state)
+{
+	struct bench *bench = *state;
+	size_t tries;
+
+	fake_warehouse_fail("t", FAKE_IO, -1);
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 5);
+	UNTIL(bench, stats_of(bench, 0).open);
+	tries = fake_warehouse_tries("t");
+	assert_int_equal(tries, bench->options.breaker_failures);
+	put_events(bench, "q", "a", 5, 5);
+	UNTIL(bench, fake_warehouse_tries("t") >= tries + 3);
+	assert_int_equal(stats_of(bench, 0).rows <= 10, 1);
+	fake_warehouse_fail("t", FAKE_NONE, 0);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 10);
+	assert_int_equal(letter_count(bench, "q"), 0);
+}
+
+static void test_a_dead_table_stops_no_other(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.batch_rows = 10;
+	fake_warehouse_fail("dead", FAKE_IO, -1);
+	open_consumer(bench, 0, "q", "dead");
+	open_consumer(bench, 1, "q2", "t");
+	for (size_t i = 0; i < 20; i++) {
+		put_events(bench, "q", "a", i * 10, 10);
+		put_events(bench, "q2", "b", i * 10, 10);
+	}
+	UNTIL(bench, fake_warehouse_rows("t") == 200);
+	expect_each_once("t", "b", 200);
+	UNTIL(bench, stats_of(bench, 0).open);
+	assert_int_equal(fake_warehouse_rows("dead"), 0);
+	fake_warehouse_fail("dead", FAKE_NONE, 0);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("dead", "a", 200);
+}
+
+static void test_back_pressure_is_waited_for(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.breaker_failures = 1;
+	fake_warehouse_fail("t", FAKE_BUSY, 4);
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 20);
+	UNTIL(bench, fake_warehouse_tries("t") >= 4);
+	assert_false(stats_of(bench, 0).open);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 20);
+	assert_int_equal(letter_count(bench, "q"), 0);
+}
+
+/* --- once --- */
+
+static void test_unclear_insert_is_looked_up(void **state)
+{
+	struct bench *bench = *state;
+
+	open_consumer(bench, 0, "q", "t");
+	fake_warehouse_fail("t", FAKE_UNCLEAR_STORED, 1);
+	put_events(bench, "q", "a", 0, 20);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 20);
+	assert_int_equal(fake_warehouse_tries("t"), 1);
+	fake_warehouse_fail("t", FAKE_UNCLEAR_LOST, 2);
+	put_events(bench, "q", "a", 20, 20);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 40);
+	assert_int_equal(fake_warehouse_tries("t"), 4);
+}
+
+static void test_unclear_insert_waits(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.suspect_wait_ms = HOUR_MS;
+	bench->options.batch_rows = 10;
+	open_consumer(bench, 0, "q", "t");
+	fake_warehouse_fail("t", FAKE_UNCLEAR_STORED, 1);
+	put_events(bench, "q", "a", 0, 10);
+	UNTIL(bench, stats_of(bench, 0).attempts == 1);
+	/* Others go on meanwhile. */
+	put_events(bench, "q", "b", 0, 10);
+	UNTIL(bench, fake_warehouse_rows("t") == 20);
+	expect_each_once("t", "b", 10);
+	run_a_while(bench);
+	assert_int_equal(fake_warehouse_lookups(), 0);
+	assert_true(outbox_bytes(bench) > 0);
+}
+
+/* Killed after the insert and before the acknowledgement. */
+static void test_restart_after_the_insert(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_gate(true);
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 30);
+	UNTIL(bench, fake_warehouse_waiting() == 1);
+	fake_warehouse_gate(false);
+	consumer_free(&bench->consumers[0]);
+	assert_int_equal(fake_warehouse_rows("t"), 30);
+	assert_true(outbox_bytes(bench) > 0);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 30);
+	assert_int_equal(fake_warehouse_lookups(), 30);
+	assert_int_equal(fake_warehouse_tries("t"), 1);
+}
+
+static void test_restart_before_the_insert(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_fail("t", FAKE_IO, -1);
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 30);
+	UNTIL(bench, stats_of(bench, 0).attempts > 0);
+	consumer_free(&bench->consumers[0]);
+	fake_warehouse_fail("t", FAKE_NONE, 0);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 30);
+}
+
+/* Some of a message arrived, some did not, and one event stands in two messages. */
+static void test_suspects_one_by_one(void **state)
+{
+	struct bench *bench = *state;
+	char id[16];
+
+	put_events(bench, "q", "a", 0, 30);
+	put_events(bench, "q", "a", 25, 10);
+	for (int i = 0; i < 35; i += 3) {
+		str_format(id, sizeof(id), "a%d", i);
+		fake_warehouse_put("t", id);
+	}
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 35);
+	assert_int_equal(fake_warehouse_rows("t"), 35);
+}
+
+static void test_events_without_identity_restart(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_gate(true);
+	open_consumer(bench, 0, "q", "t");
+	put(bench, "q", "{\"v\":\"same\",\"at\":1}\n{\"v\":\"same\",\"at\":1}\n", 2);
+	UNTIL(bench, fake_warehouse_waiting() == 1);
+	fake_warehouse_gate(false);
+	consumer_free(&bench->consumers[0]);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_rows("t"), 2);
+}
+
+/* --- bounds and ends --- */
+
+static void test_memory_is_bounded(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.batch_rows = 10;
+	bench->options.batch_bytes = 1000;
+	fake_warehouse_gate(true);
+	open_consumer(bench, 0, "q", "t");
+	for (size_t i = 0; i < 60; i++)
+		put_events(bench, "q", "a", i * 5, 5);
+	UNTIL(bench, stats_of(bench, 0).rows >= 20 && stats_of(bench, 0).paused);
+	run_a_while(bench);
+	/* Two batches of bytes, and the message that passed the mark. */
+	assert_true(stats_of(bench, 0).bytes <= 2 * 1000 + 5 * 60);
+	assert_true(stats_of(bench, 0).rows_peak <= 50);
+	fake_warehouse_gate(false);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 300);
+	assert_true(stats_of(bench, 0).rows_peak <= 50);
+	assert_false(stats_of(bench, 0).paused);
+}
+
+static void test_full_prefetch_flushes(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.batch_age_ms = HOUR_MS;
+	bench->options.unacked_messages = 4;
+	open_consumer(bench, 0, "q", "t");
+	for (size_t i = 0; i < 8; i++)
+		put_events(bench, "q", "a", i, 1);
+	UNTIL(bench, fake_warehouse_rows("t") == 8);
+}
+
+static void on_drained(void *user)
+{
+	((struct bench *)user)->drained = true;
+}
+
+static void test_drain_flushes(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.batch_age_ms = HOUR_MS;
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 25);
+	put(bench, "q", "{\"id\":\n", 1);
+	UNTIL(bench, stats_of(bench, 0).rows == 26);
+	consumer_drain(bench->consumers[0], on_drained, bench);
+	UNTIL(bench, bench->drained);
+	assert_int_equal(outbox_bytes(bench), 0);
+	expect_each_once("t", "a", 25);
+	expect_letters(bench, 1, "json", "{\"id\":");
+	assert_int_equal(stats_of(bench, 0).rows, 0);
+}
+
+static void test_drain_leaves_what_cannot_be_inserted(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.batch_age_ms = HOUR_MS;
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "a", 0, 25);
+	UNTIL(bench, stats_of(bench, 0).rows == 25);
+	fake_warehouse_fail("t", FAKE_IO, -1);
+	consumer_drain(bench->consumers[0], on_drained, bench);
+	UNTIL(bench, bench->drained);
+	assert_true(outbox_bytes(bench) > 0);
+	consumer_free(&bench->consumers[0]);
+	fake_warehouse_fail("t", FAKE_NONE, 0);
+	bench->options.batch_age_ms = 20;
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 25);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_flush_by_rows),
+		TEST(test_flush_by_bytes),
+		TEST(test_flush_by_age),
+		TEST(test_one_partition_per_insert),
+		TEST(test_acknowledged_after_the_insert),
+		TEST(test_undecodable_lines_do_not_block),
+		TEST(test_missing_member_is_a_letter),
+		TEST(test_refused_rows_are_found),
+		TEST(test_few_rows_all_refused_are_letters),
+		TEST(test_many_rows_all_refused_are_the_tables_fault),
+		TEST(test_one_good_row_among_many),
+		TEST(test_letters_are_recognised),
+		TEST(test_breaker_opens_and_probes),
+		TEST(test_a_dead_table_stops_no_other),
+		TEST(test_back_pressure_is_waited_for),
+		TEST(test_unclear_insert_is_looked_up),
+		TEST(test_unclear_insert_waits),
+		TEST(test_restart_after_the_insert),
+		TEST(test_restart_before_the_insert),
+		TEST(test_suspects_one_by_one),
+		TEST(test_events_without_identity_restart),
+		TEST(test_memory_is_bounded),
+		TEST(test_full_prefetch_flushes),
+		TEST(test_drain_flushes),
+		TEST(test_drain_leaves_what_cannot_be_inserted),
+	};
+#undef TEST
+
+	log_init(STDERR_FILENO, "sink_test", LOG_LEVEL_ERROR);
+	fake_warehouse_add();
+	return cmocka_run_group_tests_name("sink", tests, NULL, NULL);
+}
