@@ -100,6 +100,8 @@ struct table;
 /* columns: names separated by spaces; one that ends with '>' is aligned to the right. */
 struct table *table_new(struct ctl *ctl, const char *columns);
 struct table *table_new_names(struct ctl *ctl, const char *const *names, size_t count);
+/* Aligns a column to the right. */
+void table_right(struct table *table, size_t column);
 void table_cell(struct table *table, const char *text);
 void table_printf(struct table *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON value as a cell: texts bare, null as "". */

@@ -17,7 +17,7 @@ const struct ctl_option query_options[] = {
 	{NULL, 0, NULL, NULL}
 };
 
-#define TABLE_FORMAT "TabSeparatedWithNames"
+#define TABLE_FORMAT "TabSeparatedWithNamesAndTypes"
 
 /* Whether the statement ends with its own FORMAT clause, which then decides. */
 static bool has_format(const char *sql)
@@ -58,27 +58,32 @@ static size_t split_line(char *line, const char **fields, size_t max)
 	return count;
 }
 
+static bool is_number(const char *type)
+{
+	return strstr(type, "Int") != NULL || strstr(type, "Float") != NULL || strstr(type, "Decimal") != NULL;
+}
+
+/* The first line holds the names, the second the types. */
 static void print_table(struct ctl *ctl, char *text)
 {
-	struct table *table = NULL;
-	size_t columns = 0, rows = 0;
-	const char **fields = NULL;
-	char *rest = NULL;
+	char *names = strsep(&text, "\n"), *types = strsep(&text, "\n"), *line;
+	size_t columns, rows = 0, room;
+	const char **fields;
+	struct table *table;
 
-	for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
-		if (table == NULL) {
-			fields = arena_alloc(ctl->arena, (strlen(line) + 1) * sizeof(*fields));
-			columns = split_line(line, fields, strlen(line) + 1);
-			table = table_new_names(ctl, fields, columns);
-			fields = arena_alloc(ctl->arena, columns * sizeof(*fields));
-			continue;
-		}
+	if (types == NULL)
+		return;
+	room = strlen(names) + strlen(types) + 2;
+	fields = arena_alloc(ctl->arena, room * sizeof(*fields));
+	columns = split_line(names, fields, room);
+	table = table_new_names(ctl, fields, columns);
+	for (size_t i = 0, n = split_line(types, fields, columns); i < n; i++)
+		if (is_number(fields[i]))
+			table_right(table, i);
+	/* Each line ends with a newline, an empty one too. */
+	for (; (line = strsep(&text, "\n")) != NULL && text != NULL; rows++)
 		for (size_t i = 0, n = split_line(line, fields, columns); i < columns; i++)
 			table_cell(table, i < n ? fields[i] : "");
-		rows++;
-	}
-	if (table == NULL)
-		return;
 	table_print(table, stdout);
 	printf("(%zu row%s)\n", rows, rows == 1 ? "" : "s");
 }

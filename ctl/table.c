@@ -71,6 +71,11 @@ struct table *table_new_names(struct ctl *ctl, const char *const *names, size_t 
 	return table;
 }
 
+void table_right(struct table *table, size_t column)
+{
+	table->right[column] = true;
+}
+
 void table_cell(struct table *table, const char *text)
 {
 	char *cell = arena_strdup(table->ctl->arena, text != NULL ? text : "");

@@ -97,8 +97,8 @@ int query_check(const char *sql, struct error *err)
 	for (size_t i = 0; i < sizeof(reading) / sizeof(reading[0]); i++)
 		reads |= is_word(at, reading[i]);
 	if (!reads)
-		return error_set(err, ERR_INPUT, "only SELECT, WITH, SHOW, DESCRIBE, EXISTS and EXPLAIN read; to "
-				 "run another statement say that it may write");
+		return error_set(err, ERR_INPUT, "only SELECT, WITH, SHOW, DESCRIBE, EXISTS and EXPLAIN read; "
+				 "sluicectl query --write runs other statements");
 	for (; *at != '\0'; at = skip_blank(skip_token(at))) {
 		if (*at == ';' && *skip_blank(at + 1) != '\0')
 			return error_set(err, ERR_INPUT, "one statement at a time");
