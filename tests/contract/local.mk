@@ -65,3 +65,12 @@ tests_contract_sink_test_SOURCES = \
 tests_contract_sink_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 tests_contract_sink_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/sink_test
+
+check_PROGRAMS += tests/contract/query_test
+tests_contract_query_test_SOURCES = \
+	tests/contract/query_test.c \
+	tests/fake/warehouse.c \
+	tests/fake/warehouse.h
+tests_contract_query_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_contract_query_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/contract/query_test
