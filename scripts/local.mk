@@ -9,5 +9,5 @@ dist_check_SCRIPTS += scripts/check-docs
 if HAVE_TESTS
 TESTS += scripts/check-docs
 endif
-dist_noinst_SCRIPTS += scripts/build scripts/chdb scripts/demo scripts/deps scripts/test
+dist_noinst_SCRIPTS += scripts/abi-store scripts/build scripts/chdb scripts/demo scripts/deps scripts/test
 EXTRA_DIST += scripts/demo.yaml .clang-format .editorconfig LICENSE

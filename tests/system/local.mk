@@ -19,3 +19,6 @@ EXTRA_DIST += tests/system/harness.py tests/system/demo.py
 
 # sluicectl without a daemon.
 SYSTEM_TESTS += tests/system/test_ctl.py
+
+# The example outside of the tree; recorded responses, where there are some.
+SYSTEM_TESTS += tests/system/test_example.py tests/system/test_fixtures.py
