@@ -26,7 +26,7 @@ def load(name):
         return json.load(file)
 
 
-def flow_try(folder, flow, params, answers):
+def flow_try(folder, flow, params, answers, *options):
     """Runs a flow on answers {"plugin.operation" or "plugin.operation-n": body, or (status, headers, body)}."""
     for name, answer in answers.items():
         status, headers, body = answer if isinstance(answer, tuple) else (200, [], answer)
@@ -36,7 +36,7 @@ def flow_try(folder, flow, params, answers):
             file.write("\n".join([f"HTTP/1.1 {status}", *headers]) + "\n")
     done = subprocess.run(
         [harness.SLUICECTL, "flow", "try", flow, *[f"{key}={value}" for key, value in params.items()],
-         "--replay", str(folder), "--json"],
+         "--replay", str(folder), "--json", *options],
         env={**os.environ, "SLUICE_PLUGIN_PATH": os.path.join(harness.BUILD, "plugins.d")},
         capture_output=True, text=True, timeout=harness.DEADLINE, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -203,14 +203,21 @@ def test_posts_and_reels(tmp_path, name):
         assert shown[code] == taken.strftime("%Y-%m-%d %H:%M:%S")
 
 
-@pytest.mark.parametrize("name,path", [("media_info-1", "media_or_ad"), ("media_info-2", "items.0"),
-                                       ("media_info-3", "items.0")])
-def test_post(tmp_path, name, path):
+POSTS = [("media_info-1", "media_or_ad"), ("media_info-2", "items.0"), ("media_info-3", "items.0")]
+
+
+@pytest.mark.parametrize("name,path,source", [
+    (name, path, source) for name, path in POSTS
+    for source in ("rapidapi-arraybobo", "rapidapi-jotucker", "rocketapi")
+    if (source, path) != ("rocketapi", "media_or_ad")])  # RocketAPI answers with items
+def test_post(tmp_path, name, path, source):
     body = load("instagram-private/" + name)
     item = at(body, path)
     lines = flow_try(tmp_path, "refresh_post_by_shortcode", {"shortcode": item["code"]},
-                     {"instagram.post_by_shortcode": body})
-    check_mobile_post(records(lines, "post")[item["code"]], item)
+                     {"instagram.post_by_shortcode": body}, "--source", source)
+    record = records(lines, "post")[item["code"]]
+    check_mobile_post(record, item)
+    assert record["source"] == source
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
