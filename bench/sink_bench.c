@@ -2,9 +2,10 @@
 /*
  * How many events per second a sink takes from the outbox into a warehouse: the
  * outbox of a new store is filled with profile events of about 500 bytes, then
- * one consumer empties it. Exits 1 unless the table holds each event once.
+ * one consumer empties it. -s fills before the consumer starts, so that every
+ * event is suspect and looked up. Exits 1 unless the table holds each once.
  *
- *     bench/sink_bench [-n EVENTS] [-w WAREHOUSE_URL] DIR
+ *     bench/sink_bench [-s] [-n EVENTS] [-w WAREHOUSE_URL] DIR
  *
  * DIR must not exist; the store and chdb's directory are made in it.
  */
@@ -156,64 +157,107 @@ static bool is_empty(struct store_sync *sync)
 	return bytes == 0;
 }
 
-static int run(struct store_sync *sync, const char *url, size_t events, struct arena *arena)
-{
-	struct consumer *consumer = open_consumer(sync, url, arena);
-	struct error err = { .code = ERR_NONE };
-	int64_t start = clock_mono_ms(), elapsed, rows, distinct;
-	struct warehouse *wh;
-	struct rusage usage;
+struct bench {
+	const char *store, *warehouse;
+	size_t events;
+	bool suspects;
+	struct arena *arena;
+};
 
-	while (!is_empty(sync))
-		loop_run_once(store_sync_loop(sync), 50);
-	elapsed = clock_mono_ms() - start;
-	consumer_drain(consumer, on_drained, store_sync_loop(sync));
-	loop_run(store_sync_loop(sync));
-	wh = warehouse_open(url, NULL, &err);
+static struct store_sync *open_store(const struct bench *bench)
+{
+	struct error err = { .code = ERR_NONE };
+	struct store_sync *sync = store_sync_open(bench->store, NULL, true, &err);
+
+	if (sync == NULL)
+		die(&err);
+	return sync;
+}
+
+/* Through a store and a loop of its own: the consumer's stands still meanwhile. */
+static void fill_outbox(const struct bench *bench)
+{
+	struct store_sync *sync = open_store(bench);
+	uint32_t number = 0;
+
+	while (number < bench->events) {
+		size_t tasks = (bench->events - number) / TASK_EVENTS;
+
+		fill(sync, tasks < GROUP ? tasks : GROUP, &number);
+	}
+	store_sync_close(&sync);
+}
+
+static int report(const struct bench *bench, int64_t elapsed)
+{
+	struct error err = { .code = ERR_NONE };
+	struct warehouse *wh = warehouse_open(bench->warehouse, NULL, &err);
+	struct rusage usage;
+	int64_t rows, distinct;
+
 	if (wh == NULL)
 		die(&err);
 	rows = ask(wh, "SELECT count() FROM _e.profile_log_events");
 	distinct = ask(wh, "SELECT uniqExact(event_id) FROM _e.profile_log_events");
 	getrusage(RUSAGE_SELF, &usage);
-	printf("%zu events in %" PRId64 " ms: %.0f events/s; rows %" PRId64 ", distinct %" PRId64 "; peak %ld MiB\n",
-	       events, elapsed, (double)events * 1000.0 / (double)elapsed, rows, distinct, usage.ru_maxrss / 1024);
-	consumer_free(&consumer);
+	printf("%zu %s events in %" PRId64 " ms: %.0f events/s; rows %" PRId64 ", distinct %" PRId64 "; peak %ld MiB\n",
+	       bench->events, bench->suspects ? "suspect" : "fresh", elapsed,
+	       (double)bench->events * 1000.0 / (double)elapsed, rows, distinct, usage.ru_maxrss / 1024);
 	warehouse_close(&wh);
-	return rows == (int64_t)events && distinct == rows ? 0 : 1;
+	return rows == (int64_t)bench->events && distinct == rows ? 0 : 1;
+}
+
+static int run(const struct bench *bench)
+{
+	struct store_sync *sync = open_store(bench);
+	struct loop *loop = store_sync_loop(sync);
+	struct consumer *consumer;
+	int64_t start, elapsed;
+	int status;
+
+	if (bench->suspects)
+		fill_outbox(bench);
+	consumer = open_consumer(sync, bench->warehouse, bench->arena);
+	if (!bench->suspects) {
+		is_empty(sync);		/* answered after the consumer's first look */
+		fill_outbox(bench);
+	}
+	start = clock_mono_ms();
+	consumer_nudge(consumer);
+	while (!is_empty(sync))
+		loop_run_once(loop, 50);
+	elapsed = clock_mono_ms() - start;
+	consumer_drain(consumer, on_drained, loop);
+	loop_run(loop);
+	status = report(bench, elapsed);
+	consumer_free(&consumer);
+	store_sync_close(&sync);
+	return status;
 }
 
 int main(int argc, char **argv)
 {
-	struct error err = { .code = ERR_NONE };
-	struct arena *arena = arena_new();
-	const char *url = NULL;
-	size_t events = 200000, done;
-	struct store_sync *sync;
-	uint32_t number = 0;
+	struct bench bench = { .events = 200000, .arena = arena_new() };
 	int option, status;
 
-	while ((option = getopt(argc, argv, "n:w:")) != -1) {
+	while ((option = getopt(argc, argv, "n:sw:")) != -1) {
 		if (option == 'n')
-			events = (size_t)strtoull(optarg, NULL, 10) / TASK_EVENTS * TASK_EVENTS;
+			bench.events = (size_t)strtoull(optarg, NULL, 10) / TASK_EVENTS * TASK_EVENTS;
+		else if (option == 's')
+			bench.suspects = true;
 		else if (option == 'w')
-			url = optarg;
+			bench.warehouse = optarg;
 		else
 			return 2;
 	}
-	if (argc != optind + 1 || events == 0 || mkdir(argv[optind], 0700) != 0) {
-		fprintf(stderr, "usage: sink_bench [-n EVENTS] [-w WAREHOUSE_URL] DIR (which must not exist)\n");
+	if (argc != optind + 1 || bench.events == 0 || mkdir(argv[optind], 0700) != 0) {
+		fprintf(stderr, "usage: sink_bench [-s] [-n EVENTS] [-w WAREHOUSE_URL] DIR (which must not exist)\n");
 		return 2;
 	}
-	sync = store_sync_open(arena_printf(arena, "sqlite:%s/sluice.db", argv[optind]), NULL, true, &err);
-	if (sync == NULL)
-		die(&err);
-	for (done = 0; done < events; done += number - done) {
-		size_t tasks = (events - done) / TASK_EVENTS;
-
-		fill(sync, tasks < GROUP ? tasks : GROUP, &number);
-	}
-	status = run(sync, url != NULL ? url : arena_printf(arena, "chdb:%s/warehouse", argv[optind]), events, arena);
-	store_sync_close(&sync);
-	arena_free(&arena);
+	bench.store = arena_printf(bench.arena, "sqlite:%s/sluice.db", argv[optind]);
+	if (bench.warehouse == NULL)
+		bench.warehouse = arena_printf(bench.arena, "chdb:%s/warehouse", argv[optind]);
+	status = run(&bench);
+	arena_free(&bench.arena);
 	return status;
 }
