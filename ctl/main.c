@@ -154,14 +154,14 @@ static void dump_docs(void)
 	for (size_t i = 0; i < COMMANDS; i++) {
 		printf("command %s\n", commands[i].name);
 		for (const struct ctl_option *o = commands[i].options; o->name != NULL; o++)
-			printf("option --%s\n", o->name);
+			printf("option %s --%s\n", commands[i].name, o->name);
 	}
 	for (const struct ctl_option *o = global_options; o->name != NULL; o++)
 		printf("option --%s\n", o->name);
 	for (size_t i = 0; i < EXITS; i++)
 		printf("exit %d\n", exits[i].status);
 	for (int id = 0; id < METRIC_COUNT; id++)
-		printf("counter %s\n", metric_defs[id].name);
+		printf("counter %s %s\n", metric_defs[id].name, metric_defs[id].help);
 }
 
 /* --- the command line --- */
