@@ -342,7 +342,10 @@ static void obituary(const struct child *child, int status, int64_t delay_ms)
 
 bool child_ended(struct child *child, int status)
 {
-	bool wanted, clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	int64_t task;
+	/* Who leaves tasks behind has not left well, whatever its status: a plugin may call exit. */
+	bool wanted, clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+			     metrics_slot_tasks(child->slot, &task, 1) == 0;
 	int64_t uptime, delay = 0;
 
 	/* Why it left may still wait in the channel. */

@@ -22,3 +22,6 @@ SYSTEM_TESTS += tests/system/test_ctl.py
 
 # The example outside of the tree; recorded responses, where there are some.
 SYSTEM_TESTS += tests/system/test_example.py tests/system/test_fixtures.py
+
+# The supervisor: deaths, drains, refusals.
+SYSTEM_TESTS += tests/system/test_supervisor.py
