@@ -74,3 +74,8 @@ tests_contract_query_test_SOURCES = \
 tests_contract_query_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 tests_contract_query_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/query_test
+
+check_PROGRAMS += tests/contract/channel_test
+tests_contract_channel_test_SOURCES = tests/contract/channel_test.c
+tests_contract_channel_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/contract/channel_test

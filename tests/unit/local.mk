@@ -72,3 +72,8 @@ check_PROGRAMS += tests/unit/sink_decode_test
 TESTS += tests/unit/sink_decode_test
 tests_unit_sink_decode_test_SOURCES = tests/unit/sink_decode_test.c
 tests_unit_sink_decode_test_LDADD = core/libcore.a $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/metrics_test
+tests_unit_metrics_test_SOURCES = tests/unit/metrics_test.c
+tests_unit_metrics_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/metrics_test
