@@ -60,7 +60,7 @@ static size_t batch_bytes(const struct sink *sink, const struct conf_sink *conf,
 		share = BATCH_BYTES_MIN;
 	if (conf->batch_bytes <= share)
 		return (size_t)conf->batch_bytes;
-	log_info("batches are limited so that all sinks fit into memory sink=%s bytes=%lld", conf->name,
+	log_debug("batches are limited so that all sinks fit into memory sink=%s bytes=%lld", conf->name,
 		 (long long)share);
 	return (size_t)share;
 }
