@@ -6,6 +6,9 @@ tests_fuzz_json_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
 check_PROGRAMS += tests/fuzz/conf_replay
 tests_fuzz_conf_replay_SOURCES = tests/fuzz/conf_fuzz.c tests/fuzz/replay.c
 tests_fuzz_conf_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
+check_PROGRAMS += tests/fuzz/sink_replay
+tests_fuzz_sink_replay_SOURCES = tests/fuzz/sink_fuzz.c tests/fuzz/replay.c
+tests_fuzz_sink_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
 
 # One per plugin; its objects get names of their own (_CPPFLAGS).
 check_PROGRAMS += tests/fuzz/instagram_replay
@@ -55,3 +58,9 @@ EXTRA_DIST += \
 	tests/fuzz/corpus/youtube/lookup.json \
 	tests/fuzz/corpus/youtube/search.json \
 	tests/fuzz/corpus/youtube/videos.json
+EXTRA_DIST += \
+	tests/fuzz/corpus/sink/empty.txt \
+	tests/fuzz/corpus/sink/events.ndjson \
+	tests/fuzz/corpus/sink/mixed.ndjson \
+	tests/fuzz/corpus/sink/odd.json \
+	tests/fuzz/corpus/sink/pretty.json
