@@ -467,14 +467,15 @@ static void depths_count_every_state(void **state)
 		.flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = INT64_MAX / 2};
 	const struct store_depth *depth;
 	struct store_commit commit;
+	struct store_depth progress;
 	struct task_row *row;
-	int64_t id;
+	int64_t ids[8] = {[7] = INT64_MAX};
 	size_t i;
 
 	assert_null(depth_of(fx, true));
 	for (i = 0; i < 6; i++)
-		fixture_submit(fx, 1);
-	assert_good(fx, store_sync_submit(fx->sync, &later, 1, &id, &fx->err));
+		ids[i] = fixture_submit(fx, 1);
+	assert_good(fx, store_sync_submit(fx->sync, &later, 1, &ids[6], &fx->err));
 	for (i = 0; i < 3; i++) {
 		row = fixture_claim(fx);
 		commit = fixture_commit(row, i == 0 ? STORE_FAIL : STORE_COMPLETE);
@@ -488,6 +489,15 @@ static void depths_count_every_state(void **state)
 	assert_int_equal(depth->processing, 1);
 	assert_int_equal(depth->complete, 1);
 	assert_int_equal(depth->failed, 1);
+	/* The same of given tasks; one that is not there counts nowhere. */
+	assert_good(fx, store_sync_progress(fx->sync, ids, 8, &progress, &fx->err));
+	assert_int_equal(progress.pending, 3);
+	assert_int_equal(progress.scheduled, 1);
+	assert_int_equal(progress.processing, 1);
+	assert_int_equal(progress.complete, 1);
+	assert_int_equal(progress.failed, 1);
+	assert_good(fx, store_sync_progress(fx->sync, ids, 0, &progress, &fx->err));
+	assert_int_equal(progress.pending + progress.processing + progress.complete + progress.failed, 0);
 	depth = depth_of(fx, true);
 	assert_int_equal(depth->pending, 3);
 	assert_int_equal(depth->alone, 0);
