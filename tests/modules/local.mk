@@ -10,6 +10,8 @@ check_LTLIBRARIES += \
 
 tests_modules_cxx_la_SOURCES = tests/modules/cxx.cc
 tests_modules_cxx_la_LDFLAGS = $(TEST_MODULE_FLAGS)
+# Without sanitizers: libtool leaves their libraries out of C++ modules.
+tests_modules_cxx_la_CXXFLAGS = $(WARN_CXXFLAGS) -fvisibility=hidden
 tests_modules_faulty_la_SOURCES = tests/modules/faulty.c
 tests_modules_faulty_la_LDFLAGS = $(TEST_MODULE_FLAGS)
 tests_modules_major2_la_SOURCES = tests/modules/major2.c
