@@ -27,6 +27,7 @@ struct http_response;
 struct http_transfer;
 struct loop;
 struct loop_timer;
+struct map;
 struct plugin;
 
 /* One flow this process runs. */
@@ -42,9 +43,8 @@ struct worker_flow {
 	bool nudged;			/* since the claim under way was made */
 };
 
-/* What this process knows of a source's static credential. */
+/* What this process knows of a source that refused once. */
 struct permit_state {
-	const struct sl_source *source;
 	int64_t parked_until_ms;	/* loop time; 0 = not parked */
 	struct backoff parking;		/* for refusals that name no time */
 	bool retired;			/* refused for good: until the configuration changes */
@@ -59,8 +59,7 @@ struct worker {
 	struct flow_env env;
 	struct worker_flow *flows;
 	size_t flow_count;
-	struct permit_state *permits;
-	size_t permit_count;
+	struct map *permits;		/* source (and handle) → struct permit_state */
 	char name[128];			/* node/title/pid, for the tasks' rows */
 
 	struct list tasks;		/* struct task */
@@ -152,12 +151,13 @@ struct permission {
 	int64_t wait_ms;
 };
 void permit_init(struct worker *worker);
+void permit_fini(struct worker *worker);
 /* The one place where a request asks whether it may go. scratch holds the credential's member list. */
 enum permit permit_ask(struct worker *worker, struct flow_call *call, struct arena *scratch, struct permission *out);
-/* The upstream refused for now (seconds 0: it did not say how long), or for good; or it worked. */
-void permit_park(struct worker *worker, const struct sl_source *source, int64_t seconds);
-void permit_retire(struct worker *worker, const struct sl_source *source);
-void permit_worked(struct worker *worker, const struct sl_source *source);
+/* The call's source refused for now (flow_call_parked_s 0: it did not say how long), or for good; or it worked. */
+void permit_park(struct worker *worker, const struct flow_call *call);
+void permit_retire(struct worker *worker, const struct flow_call *call);
+void permit_worked(struct worker *worker, const struct flow_call *call);
 
 /* --- commit.c --- */
 /* Queues the task's commit: end, data and so on are set in it. */

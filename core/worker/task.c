@@ -84,11 +84,11 @@ static void call_step(struct call *call, enum flow_step step)
 		call_wait(call, delay_ms);
 		break;
 	case FLOW_STEP_LIMIT:
-		permit_park(worker, flow_call_source(call->engine), flow_call_parked_s(call->engine));
+		permit_park(worker, call->engine);
 		call_wait(call, 0);
 		break;
 	case FLOW_STEP_AUTH:
-		permit_retire(worker, flow_call_source(call->engine));
+		permit_retire(worker, call->engine);
 		call_wait(call, 0);
 		break;
 	case FLOW_STEP_SOURCE:
@@ -110,14 +110,13 @@ static void answer(struct call *call, struct http_response *response)
 {
 	struct arena *scratch = arena_new();
 	struct flow_pair *headers = arena_alloc(scratch, (response->header_count + 1) * sizeof(*headers));
-	const struct sl_source *source = flow_call_source(call->engine);
 	enum flow_step step;
 
 	for (size_t i = 0; i < response->header_count; i++)
 		headers[i] = (struct flow_pair){ response->headers[i].name, response->headers[i].value, false };
 	metric_add(METRIC_RESPONSE_BYTES, response->body_len);
 	if (response->status < 400)
-		permit_worked(call->task->worker, source);
+		permit_worked(call->task->worker, call->engine);
 	else
 		metric_add(METRIC_REQUEST_ERRORS, 1);
 	callback_begin();

@@ -465,7 +465,7 @@ static void stop(struct role *role)
 	loop_timer_free(&worker->claim_timer);
 	store_close(&worker->store);
 	mem_release(worker->flows);
-	mem_release(worker->permits);
+	permit_fini(worker);
 	mem_release(worker);
 }
 

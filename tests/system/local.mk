@@ -25,3 +25,7 @@ SYSTEM_TESTS += tests/system/test_example.py tests/system/test_fixtures.py
 
 # The supervisor: deaths, drains, refusals.
 SYSTEM_TESTS += tests/system/test_supervisor.py
+
+# The worker, with a plugin that does what none should.
+SYSTEM_TESTS += tests/system/test_worker.py
+EXTRA_DIST += tests/modules/worker_unruly.c
