@@ -74,7 +74,7 @@ static void fill(struct store_sync *sync, size_t tasks, uint32_t *number)
 	static const char *const flows[] = { "bench" };
 	struct store_new_task news[GROUP];
 	int64_t ids[GROUP];
-	size_t slots = tasks, count;
+	size_t slots = tasks, count = 0;
 	struct store_claim claim = { .flows = flows, .slots = &slots, .flow_count = 1, .worker = "bench",
 				     .lease_ms = 60000 };
 	struct store_commit group[GROUP];
