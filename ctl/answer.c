@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The answers that `sluicectl flow try` gives its calls: from files, from rows, or from the sources themselves. */
+/* The answers that `sluicectl flow try` gives its calls: from files, rows, or the sources themselves. */
 #include "try.h"
 
 #include <string.h>
@@ -75,7 +75,8 @@ static bool row_matches(const struct json *row, const char *column, const char *
 }
 
 /* The rows of a JSON array where column is value, as an array again. */
-static int filter_rows(const struct buf *body, const char *column, const char *value, struct buf *out, struct error *err)
+static int filter_rows(const struct buf *body, const char *column, const char *value, struct buf *out,
+		       struct error *err)
 {
 	struct json_doc *doc = json_parse(body->len > 0 ? body->data : "", body->len, err);
 	const struct json *row;
@@ -93,7 +94,7 @@ static int filter_rows(const struct buf *body, const char *column, const char *v
 	return 0;
 }
 
-/* The rows of a lookup: --rows, else the recording, else the store when there is one and nothing is replayed. */
+/* The rows of a lookup: --rows, else the recording, else, unless this is a replay, the store. */
 static int find_rows(struct try *try, struct flow_call *call, struct buf *rows, struct error *err)
 {
 	const struct sl_table *table = flow_call_table(call);
@@ -106,8 +107,8 @@ static int find_rows(struct try *try, struct flow_call *call, struct buf *rows, 
 
 	if (file == NULL && try->replay == NULL) {
 		if (ctl_open_store_if_there(ctl) == 0)
-			return store_sync_lookup(ctl->store, plugin_store_table(ctl->arena, table), column, key, LOOKUP_ROWS, rows,
-						 err);
+			return store_sync_lookup(ctl->store, plugin_store_table(ctl->arena, table), column,
+						 key, LOOKUP_ROWS, rows, err);
 		buf_adds(rows, "[]");
 		return 0;
 	}
@@ -190,7 +191,8 @@ static bool usable(const struct try *try, const struct sl_source *source)
 }
 
 /* Chooses a source and what it is asked with; false when none is left. */
-static bool choose(struct try *try, struct flow_call *call, const char **base_url, struct flow_credential *credential)
+static bool choose(struct try *try, struct flow_call *call, const char **base_url,
+		   struct flow_credential *credential)
 {
 	const struct sl_source *sources[ENGINE_CANDIDATES_MAX];
 	double weights[ENGINE_CANDIDATES_MAX];
@@ -202,9 +204,11 @@ static bool choose(struct try *try, struct flow_call *call, const char **base_ur
 
 		if (!usable(try, sources[i]))
 			continue;
-		has = engine_credential(try->ctl->setup.conf, sources[i], try->ctl->arena, base_url, credential);
+		has = engine_credential(try->ctl->setup.conf, sources[i], try->ctl->arena, base_url,
+					credential);
 		if (!has && try->replay == NULL && other == NULL) {
-			try_error(try, call, "%s has no credential: configure one and name the file with -f FILE",
+			try_error(try, call,
+				  "%s has no credential: configure one and name the file with -f FILE",
 				  sources[i]->name);
 			continue;
 		}
@@ -234,8 +238,9 @@ static void print_request(struct try *try, const struct flow_call *call, const s
 	try_end(try);
 }
 
-static enum flow_step respond(struct try *try, struct flow_call *call, int status, const struct http_header *headers,
-			      size_t header_count, const char *body, size_t body_len)
+static enum flow_step respond(struct try *try, struct flow_call *call, int status,
+			      const struct http_header *headers, size_t header_count, const char *body,
+			      size_t body_len)
 {
 	struct flow_pair *pairs = arena_alloc(try->ctl->arena, (header_count + 1) * sizeof(*pairs));
 
@@ -273,7 +278,8 @@ static enum flow_step replay(struct try *try, struct flow_call *call)
 		step = respond(try, call, recorded.status, recorded.headers, recorded.header_count,
 			       body.data != NULL ? body.data : "", body.len);
 	} else {
-		const char *text = arena_printf(try->ctl->arena, "no recorded answer: neither %s.json nor %s.json is there",
+		const char *text = arena_printf(try->ctl->arena,
+						"no recorded answer: neither %s.json nor %s.json is there",
 						numbered, name);
 
 		try_error(try, call, "%s", text);
@@ -316,8 +322,8 @@ static enum flow_step ask(struct try *try, struct flow_call *call, const struct 
 		try_error(try, call, "%s", exchange.err.text);
 		return flow_call_failed(call, again ? SL_RETRY : SL_FAIL, 0, exchange.err.text);
 	}
-	step = respond(try, call, exchange.response->status, exchange.response->headers, exchange.response->header_count,
-		       exchange.response->body, exchange.response->body_len);
+	step = respond(try, call, exchange.response->status, exchange.response->headers,
+		       exchange.response->header_count, exchange.response->body, exchange.response->body_len);
 	http_response_free(&exchange.response);
 	return step;
 }

@@ -41,7 +41,8 @@ int ctl_load(struct ctl *ctl, bool needed)
 	if (ctl_settle(ctl) != 0)
 		return -1;
 	if (needed && access(ctl->setup.file, R_OK) != 0) {
-		ctl_fail("%s: %s; name the configuration with -f FILE or $SLUICE_CONFIG", ctl->setup.file, strerror(errno));
+		ctl_fail("%s: %s; name the configuration with -f FILE or $SLUICE_CONFIG", ctl->setup.file,
+			 strerror(errno));
 		return -1;
 	}
 	buf_init(&wrong);
@@ -79,7 +80,7 @@ static int open_store(struct ctl *ctl, bool create, bool quiet)
 	url = ctl->setup.conf->tasks;
 	if (!create && str_starts(url, "sqlite:") && access(url + strlen("sqlite:"), F_OK) != 0) {
 		if (!quiet)
-			ctl_fail("there is no task store %s: name the state directory with --state DIR or $SLUICE_STATE", url);
+			ctl_fail("there is no task store %s: name the state directory with --state DIR", url);
 		return -1;
 	}
 	options = setup_store_options(ctl->setup.conf, ctl->arena);

@@ -16,7 +16,8 @@ int daemon_connect(const struct ctl *ctl, struct error *err)
 	int fd;
 
 	if (!str_format(address.sun_path, sizeof(address.sun_path), "%s/control.sock", ctl->setup.state))
-		return error_set(err, ERR_INPUT, "the state directory's path is too long for a socket: %s", ctl->setup.state);
+		return error_set(err, ERR_INPUT, "the state directory's path is too long for a socket: %s",
+				 ctl->setup.state);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_errno(err, "socket");

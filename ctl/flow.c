@@ -69,7 +69,8 @@ int cmd_flow_list(struct ctl *ctl)
 		const struct sl_plugin *plugin = plugin_descriptor(plugin_at(ctl->plugins, i));
 
 		for (size_t k = 0; plugin->flows != NULL && plugin->flows[k] != NULL; k++)
-			list_flow(table, &w, plugin->name, plugin->flows[k], configured(ctl, plugin->flows[k]->name));
+			list_flow(table, &w, plugin->name, plugin->flows[k],
+				  configured(ctl, plugin->flows[k]->name));
 	}
 	jwrite_end(&w);
 	if (ctl->json)
@@ -92,9 +93,11 @@ static const struct json *named(const struct json *list, const char *name)
 }
 
 /* "a 0.7, b 0.3", as flows.yaml has it; else as the plugin does. */
-static void sources_cell(struct ctl *ctl, struct table *table, const char *plugin, const struct json *operation)
+static void sources_cell(struct ctl *ctl, struct table *table, const char *plugin,
+			 const struct json *operation)
 {
-	const char *name = arena_printf(ctl->arena, "%s.%s", plugin, json_string(json_member(operation, "name"), NULL));
+	const char *name =
+		arena_printf(ctl->arena, "%s.%s", plugin, json_string(json_member(operation, "name"), NULL));
 	const struct conf_operation *conf = conf_operation(ctl->setup.conf, name);
 	const char *text = "";
 
@@ -132,7 +135,8 @@ static void print_operations(struct ctl *ctl, const struct json *plugin, const s
 	const struct json *item;
 
 	for (item = json_first(json_member(flow, "operations")); item != NULL; item = json_next(item)) {
-		const struct json *operation = named(json_member(plugin, "operations"), json_string(item, NULL));
+		const struct json *operation =
+			named(json_member(plugin, "operations"), json_string(item, NULL));
 
 		table_printf(table, "%s.%s", name, json_string(item, NULL));
 		table_json(table, json_member(operation, "kind"));
@@ -173,11 +177,13 @@ static void print_flow(struct ctl *ctl, const struct json *plugin, const struct 
 {
 	const char *doc = json_string(json_member(flow, "doc"), NULL);
 
-	printf("%s: %s\nplugin %s, platform %s\n", json_string(json_member(flow, "name"), NULL), doc != NULL ? doc : "",
-	       json_string(json_member(plugin, "name"), NULL), json_string(json_member(flow, "platform"), NULL));
+	printf("%s: %s\nplugin %s, platform %s\n", json_string(json_member(flow, "name"), NULL),
+	       doc != NULL ? doc : "", json_string(json_member(plugin, "name"), NULL),
+	       json_string(json_member(flow, "platform"), NULL));
 	if (conf != NULL)
 		printf("workers %d, concurrency %d, attempts %d, priority %d, timeout %s\n\n", conf->workers,
-		       conf->concurrency, conf->attempts, conf->priority, text_seconds(ctl, conf->timeout_ms / 1000));
+		       conf->concurrency, conf->attempts, conf->priority,
+		       text_seconds(ctl, conf->timeout_ms / 1000));
 	else
 		puts("not configured: no worker runs it\n");
 	print_params(ctl, flow);

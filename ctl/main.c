@@ -20,9 +20,11 @@ static int cmd_help(struct ctl *ctl);
 static const struct ctl_option no_options[] = {{NULL, 0, NULL, NULL}};
 
 static const struct ctl_option global_options[] = {
-	{"config", 'f', "FILE", "the configuration ($SLUICE_CONFIG, else " SLUICE_SYSCONFDIR "/sluice/flows.yaml)"},
+	{"config", 'f', "FILE",
+	 "the configuration ($SLUICE_CONFIG, else " SLUICE_SYSCONFDIR "/sluice/flows.yaml)"},
 	{"state", 0, "DIR", "the state directory ($SLUICE_STATE, else " SLUICE_STATEDIR ")"},
-	{"plugins", 0, "DIRS", "folders of plugins, separated by colons ($SLUICE_PLUGIN_PATH, else as configured)"},
+	{"plugins", 0, "DIRS",
+	 "folders of plugins, separated by colons ($SLUICE_PLUGIN_PATH, else as configured)"},
 	{"json", 0, NULL, "print JSON, for programs"},
 	{"color", 0, NULL, "use colors on a terminal (the default there)"},
 	{"no-color", 0, NULL, "use no colors"},
@@ -105,7 +107,8 @@ static void print_options(const struct ctl_option *options)
 	for (const struct ctl_option *o = options; o->name != NULL; o++) {
 		char left[64];
 
-		str_format(left, sizeof(left), "--%s%s%s", o->name, o->arg != NULL ? " " : "", o->arg != NULL ? o->arg : "");
+		str_format(left, sizeof(left), "--%s%s%s", o->name, o->arg != NULL ? " " : "",
+			   o->arg != NULL ? o->arg : "");
 		if (o->letter != 0)
 			printf("  -%c, %-22s %s\n", o->letter, left, o->help);
 		else
@@ -137,8 +140,8 @@ static void help_all(void)
 
 static void help_command(const struct ctl_command *command)
 {
-	printf("Usage: sluicectl %s [OPTION]...%s%s\n\nPurpose: %s.\n", command->name, command->args[0] != '\0' ? " " : "",
-	       command->args, command->help);
+	printf("Usage: sluicectl %s [OPTION]...%s%s\n\nPurpose: %s.\n", command->name,
+	       command->args[0] != '\0' ? " " : "", command->args, command->help);
 	if (command->options->name != NULL) {
 		puts("\nOptions:");
 		print_options(command->options);
@@ -190,13 +193,14 @@ static int cmd_help(struct ctl *ctl)
 	}
 	command = find_command(ctl->args[0], ctl->arg_count > 1 ? ctl->args[1] : NULL);
 	if (command == NULL)
-		return ctl_usage(ctl, "there is no command \"%s%s%s\"", ctl->args[0], ctl->arg_count > 1 ? " " : "",
-				 ctl->arg_count > 1 ? ctl->args[1] : "");
+		return ctl_usage(ctl, "there is no command \"%s%s%s\"", ctl->args[0],
+				 ctl->arg_count > 1 ? " " : "", ctl->arg_count > 1 ? ctl->args[1] : "");
 	help_command(command);
 	return CTL_OK;
 }
 
-static const struct ctl_option *find_option(const struct ctl_option *options, const char *name, size_t len, char letter)
+static const struct ctl_option *find_option(const struct ctl_option *options, const char *name, size_t len,
+					    char letter)
 {
 	for (; options->name != NULL; options++)
 		if (name != NULL ? strlen(options->name) == len && strncmp(options->name, name, len) == 0
@@ -217,7 +221,8 @@ static int take_option(struct ctl *ctl, char **argv, int i)
 	if (option == NULL && ctl->command != NULL)
 		option = find_option(ctl->command->options, name, len, word[1]);
 	if (option == NULL) {
-		ctl_usage(ctl, "%s has no option %s", ctl->command != NULL ? ctl->command->name : "sluicectl", word);
+		ctl_usage(ctl, "%s has no option %s", ctl->command != NULL ? ctl->command->name : "sluicectl",
+			  word);
 		return -1;
 	}
 	if (is_long && name[len] == '=')
@@ -254,7 +259,8 @@ static int complain_command(struct ctl *ctl, const char *first, const char *seco
 	}
 	near = str_nearest(first, names, COMMANDS);
 	if (list.len > 0 && second != NULL)
-		ctl_usage(ctl, "there is no command \"%s %s\": after \"%s\" comes one of %s", first, second, first, list.data);
+		ctl_usage(ctl, "there is no command \"%s %s\": after \"%s\" comes one of %s", first, second,
+			  first, list.data);
 	else if (list.len > 0)
 		ctl_usage(ctl, "after \"%s\" comes one of %s", first, list.data);
 	else if (near != NULL)

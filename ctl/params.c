@@ -63,7 +63,8 @@ bool ctl_write_json(struct jwrite *w, const char *key, const char *text)
 
 static void write_list(struct ctl *ctl, struct jwrite *w, const struct param *param)
 {
-	if (param->count == 1 && param->values[0][0] == '[' && ctl_write_json(w, param->key, param->values[0]))
+	if (param->count == 1 && param->values[0][0] == '[' &&
+	    ctl_write_json(w, param->key, param->values[0]))
 		return;
 	jwrite_array(w, param->key);
 	for (size_t i = 0; i < param->count; i++) {
@@ -82,10 +83,11 @@ static void write_param(struct ctl *ctl, struct jwrite *w, const struct param *p
 	int64_t integer;
 	double number;
 
-	switch (str_eq(text, "null") && param->count == 1 ? 0 : param->option != NULL ? (int)param->option->type : SL_STR) {
-	case 0:
+	if (str_eq(text, "null") && param->count == 1) {
 		jwrite_null(w, param->key);
 		return;
+	}
+	switch (param->option != NULL ? param->option->type : SL_STR) {
 	case SL_LIST:
 		write_list(ctl, w, param);
 		return;
@@ -114,6 +116,9 @@ static void write_param(struct ctl *ctl, struct jwrite *w, const struct param *p
 		if (ctl_write_json(w, param->key, text))
 			return;
 		break;
+	case SL_STR:
+	case SL_DURATION:
+	case SL_SIZE:
 	default:
 		break;
 	}
@@ -130,12 +135,14 @@ static int collect(struct ctl *ctl, const struct sl_flow *flow, const char *cons
 
 		if (equals == NULL || equals == words[i])
 			return error_set(err, ERR_INPUT, "\"%s\" is no KEY=VALUE", words[i]);
-		param = find_param(params, count_r, arena_strndup(ctl->arena, words[i], (size_t)(equals - words[i])));
+		param = find_param(params, count_r,
+				   arena_strndup(ctl->arena, words[i], (size_t)(equals - words[i])));
 		param->option = find_option(flow, param->key);
 		if (param->values == NULL)
 			param->values = arena_alloc(ctl->arena, word_count * sizeof(*param->values));
 		else if (param->option == NULL || param->option->type != SL_LIST)
-			return error_set(err, ERR_INPUT, "\"%s\" is given twice, but it is no list", param->key);
+			return error_set(err, ERR_INPUT, "\"%s\" is given twice, but it is no list",
+					 param->key);
 		param->values[param->count++] = params_index(ctl, equals + 1, index);
 	}
 	return 0;
@@ -175,7 +182,8 @@ char *params_make(struct ctl *ctl, const struct sl_flow *flow, const char *base,
 	buf_init(&out);
 	jwrite_init(&w, &out);
 	jwrite_object(&w, NULL);
-	for (member = doc != NULL ? json_first(json_root(doc)) : NULL; member != NULL; member = json_next(member))
+	for (member = doc != NULL ? json_first(json_root(doc)) : NULL; member != NULL;
+	     member = json_next(member))
 		if (!overridden(params, count, json_name(member)))
 			jwrite_value(&w, json_name(member), member);
 	for (size_t i = 0; i < count; i++)

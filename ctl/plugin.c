@@ -96,19 +96,24 @@ static void print_plugin(struct ctl *ctl, const struct json *plugin)
 		const char *list, *columns;
 		const char *members[6];
 	} lists[] = {
-		{"options", "OPTION TYPE DEFAULT FLAGS DESCRIPTION", {"name", "type", "default", "flags", "doc"}},
+		{"options",
+		 "OPTION TYPE DEFAULT FLAGS DESCRIPTION",
+		 {"name", "type", "default", "flags", "doc"}},
 		{"sources", "SOURCE URL LIMITS DESCRIPTION", {"name", "base_url", "limits", "doc"}},
 		{"operations", "OPERATION KIND SOURCES DESCRIPTION", {"name", "kind", "sources", "doc"}},
 		{"flows", "FLOW PLATFORM DESCRIPTION", {"name", "platform", "doc"}},
 		{"tables", "TABLE KEY INDEXES", {"name", "key", "indexes"}},
 		{"streams", "STREAM EXCHANGE KEY", {"name", "exchange", "key"}},
-		{"sinks", "SINK QUEUE TABLE IDENTITY DESCRIPTION", {"name", "queue", "table", "identity", "doc"}},
+		{"sinks",
+		 "SINK QUEUE TABLE IDENTITY DESCRIPTION",
+		 {"name", "queue", "table", "identity", "doc"}},
 	};
 	const char *doc = json_string(json_member(plugin, "doc"), NULL);
 
 	printf("%s %s: %s\n%s\nSHA-256 %s\n", json_string(json_member(plugin, "name"), NULL),
 	       json_string(json_member(plugin, "version"), NULL), doc != NULL ? doc : "",
-	       json_string(json_member(plugin, "file"), NULL), json_string(json_member(plugin, "sha256"), NULL));
+	       json_string(json_member(plugin, "file"), NULL),
+	       json_string(json_member(plugin, "sha256"), NULL));
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		print_list(ctl, plugin, lists[i].list, lists[i].columns, lists[i].members);
 }
@@ -125,7 +130,8 @@ int cmd_plugin_show(struct ctl *ctl)
 		if (strcmp(plugin_descriptor(plugin_at(ctl->plugins, i))->name, ctl->args[0]) == 0)
 			plugin = plugin_at(ctl->plugins, i);
 	if (plugin == NULL)
-		return ctl_fail("there is no plugin \"%s\"; 'sluicectl plugin list' lists those there are", ctl->args[0]);
+		return ctl_fail("there is no plugin \"%s\"; 'sluicectl plugin list' lists those there are",
+				ctl->args[0]);
 	buf_init(&text);
 	doc = plugin_document(plugin, &text);
 	if (ctl->json)

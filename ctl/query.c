@@ -60,7 +60,8 @@ static size_t split_line(char *line, const char **fields, size_t max)
 
 static bool is_number(const char *type)
 {
-	return strstr(type, "Int") != NULL || strstr(type, "Float") != NULL || strstr(type, "Decimal") != NULL;
+	return strstr(type, "Int") != NULL || strstr(type, "Float") != NULL ||
+	       strstr(type, "Decimal") != NULL;
 }
 
 /* The first line holds the names, the second the types. */
@@ -128,7 +129,7 @@ int cmd_query(struct ctl *ctl)
 	fd = daemon_connect(ctl, &err);
 	if (fd < 0)
 		return ctl_fail("%s: the warehouse is asked through the daemon's sink process%s", err.text,
-				err.code == ERR_NOT_FOUND ? "; start sluiced, or name its state directory with --state DIR" : "");
+				err.code == ERR_NOT_FOUND ? "; start sluiced, or name its --state DIR" : "");
 	if (format == NULL)
 		format = as_table ? TABLE_FORMAT : ctl->json ? "JSON" : "TabSeparated";
 	buf_init(&request);

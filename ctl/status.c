@@ -31,12 +31,15 @@ static void print_daemon(struct ctl *ctl, const struct json *daemon)
 	struct table *roles = table_new(ctl, "ROLE STATE PID> SINCE> RESTARTS> TASKS> MEMORY> PEAK>");
 	struct table *counters = table_new(ctl, "COUNTER VALUE>");
 	const struct json *item;
-	bool ready = false, draining = false;
+	const char *state = "starting";
+	bool is = false;
 
-	json_bool(json_member(daemon, "ready"), &ready);
-	json_bool(json_member(daemon, "draining"), &draining);
-	printf("sluiced %s: %s, pid %lld, up %s, mode %s\nconfiguration %s, state %s\n\n", text(daemon, "version"),
-	       draining ? "draining" : ready ? "ready" : "starting", number(daemon, "pid"),
+	if (json_bool(json_member(daemon, "ready"), &is) && is)
+		state = "ready";
+	if (json_bool(json_member(daemon, "draining"), &is) && is)
+		state = "draining";
+	printf("sluiced %s: %s, pid %lld, up %s, mode %s\nconfiguration %s, state %s\n\n",
+	       text(daemon, "version"), state, number(daemon, "pid"),
 	       text_seconds(ctl, number(daemon, "uptime_s")), text(daemon, "mode"), text(daemon, "config"),
 	       text(daemon, "state"));
 	for (item = json_first(json_member(daemon, "roles")); item != NULL; item = json_next(item)) {
@@ -79,7 +82,8 @@ static int ask_daemon(struct ctl *ctl, struct buf *line, struct error *err)
 	return status;
 }
 
-static void print_store(struct ctl *ctl, const struct store_depth *rows, size_t count, const struct json *outbox)
+static void print_store(struct ctl *ctl, const struct store_depth *rows, size_t count,
+			const struct json *outbox)
 {
 	struct table *tasks = table_new(ctl, "FLOW PENDING> SCHEDULED> PROCESSING> COMPLETE> FAILED>");
 	struct table *queues = table_new(ctl, "QUEUE EVENTS> WAITING> BYTES>");

@@ -111,7 +111,8 @@ static int add_lines(struct submission *s, const char *path)
 		return -1;
 	}
 	for (long long number = 1; status == 0 && getline(&line, &size, in) > 0; number++) {
-		const char *where = arena_printf(ctl->arena, "%s:%lld: ", standard ? "standard input" : path, number);
+		const char *where =
+			arena_printf(ctl->arena, "%s:%lld: ", standard ? "standard input" : path, number);
 		const char *params;
 
 		if (line[strspn(line, " \t\r\n")] == '\0')
@@ -190,9 +191,11 @@ static void show_progress(const struct store_depth *depth, size_t count, int64_t
 	double seconds = (double)(clock_mono_ms() - started_ms) / 1000.0;
 	int64_t ended = depth->complete + depth->failed;
 
-	fprintf(stderr, "\r%lld of %zu ended (%lld complete, %lld failed), %lld running, %lld waiting, %.0f/s \033[K",
-		(long long)ended, count, (long long)depth->complete, (long long)depth->failed, (long long)depth->processing,
-		(long long)(depth->pending + depth->scheduled), seconds > 0 ? (double)ended / seconds : 0.0);
+	fprintf(stderr,
+		"\r%lld of %zu ended (%lld complete, %lld failed), %lld running, %lld waiting, %.0f/s \033[K",
+		(long long)ended, count, (long long)depth->complete, (long long)depth->failed,
+		(long long)depth->processing, (long long)(depth->pending + depth->scheduled),
+		seconds > 0 ? (double)ended / seconds : 0.0);
 }
 
 /* Polls until all have ended. An exit status. */
@@ -223,7 +226,7 @@ static int wait_all(struct submission *s, int64_t timeout_ms, struct store_depth
 	if (live)
 		fputc('\n', stderr);
 	if (status == CTL_TASKS_FAILED)
-		ctl_fail("%lld of %zu tasks failed: 'sluicectl task list --flow %s --status FAILED' shows why",
+		ctl_fail("%lld of %zu tasks failed: 'sluicectl task list --flow %s --status FAILED' says why",
 			 (long long)s->count - (long long)depth->complete, s->count, s->flow->name);
 	else if (status == CTL_TIMEOUT)
 		ctl_fail("%lld of %zu tasks have not ended within the time-out; they go on",
@@ -263,8 +266,8 @@ static int carry_out(struct submission *s, long long count, int64_t timeout_ms)
 	struct store_depth depth = { .pending = 0 };
 	int status = CTL_OK;
 
-	if ((lines != NULL ? add_lines(s, lines) : add_counted(s, count)) != 0 || ctl_open_store(ctl, true) != 0 ||
-	    insert(s) != 0)
+	if ((lines != NULL ? add_lines(s, lines) : add_counted(s, count)) != 0 ||
+	    ctl_open_store(ctl, true) != 0 || insert(s) != 0)
 		return CTL_FAILED;
 	nudge(s);
 	if (wait)
@@ -283,7 +286,8 @@ int cmd_submit(struct ctl *ctl)
 	long long count;
 	int status;
 
-	if (ctl_option_number(ctl, "count", 1, &count) != 0 || ctl_option_number(ctl, "priority", 0, &s.priority) != 0)
+	if (ctl_option_number(ctl, "count", 1, &count) != 0 ||
+	    ctl_option_number(ctl, "priority", 0, &s.priority) != 0)
 		return CTL_USAGE;
 	if (count > TASKS_MAX)
 		return ctl_usage(ctl, "--count %lld: at most %d at once", count, TASKS_MAX);
@@ -291,7 +295,8 @@ int cmd_submit(struct ctl *ctl)
 		return ctl_usage(ctl, "--priority %lld: at most 1000", s.priority);
 	if (timeout != NULL && (num_parse_duration(timeout, &timeout_ms) != 0 || timeout_ms == 0))
 		return ctl_usage(ctl, "--timeout %s: must be a duration such as 60s or 10m", timeout);
-	if (ctl_option(ctl, "file") != NULL && (ctl_option(ctl, "count") != NULL || ctl_option(ctl, "json-params") != NULL))
+	if (ctl_option(ctl, "file") != NULL &&
+	    (ctl_option(ctl, "count") != NULL || ctl_option(ctl, "json-params") != NULL))
 		return ctl_usage(ctl, "--file goes with neither --count nor --json-params");
 	if (timeout != NULL && ctl_option(ctl, "wait") == NULL)
 		return ctl_usage(ctl, "--timeout goes with --wait");
@@ -302,8 +307,8 @@ int cmd_submit(struct ctl *ctl)
 		return CTL_FAILED;
 	s.conf = conf_flow(ctl->setup.conf, s.flow->name);
 	if (s.conf == NULL || !s.conf->enabled)
-		return ctl_fail("flow \"%s\" is not listed below flows: in %s, so that no worker would run it", s.flow->name,
-				ctl->setup.file);
+		return ctl_fail("flow \"%s\" is not listed below flows: in %s: no worker would run it",
+				s.flow->name, ctl->setup.file);
 	status = carry_out(&s, count, timeout_ms);
 	mem_release(s.tasks);
 	return status;

@@ -134,7 +134,8 @@ void table_texts(struct table *table, const struct json *list)
 		return;
 	}
 	for (item = json_first(list); item != NULL; item = json_next(item))
-		text = arena_printf(table->ctl->arena, "%s%s%s", text, text[0] != '\0' ? ", " : "", json_string(item, NULL));
+		text = arena_printf(table->ctl->arena, "%s%s%s", text, text[0] != '\0' ? ", " : "",
+				    json_string(item, NULL));
 	table_cell(table, text);
 }
 
@@ -151,7 +152,8 @@ static const char *color_of(const char *cell)
 	return NULL;
 }
 
-static void print_cell(const struct table *table, FILE *out, size_t column, const char *text, const char *start)
+static void print_cell(const struct table *table, FILE *out, size_t column, const char *text,
+		       const char *start)
 {
 	int gap = (int)(table->widths[column] - width_of(text));
 	bool last = column + 1 == table->columns;

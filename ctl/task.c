@@ -4,7 +4,6 @@
 
 #include <strings.h>
 
-#include "base/arena.h"
 #include "base/num.h"
 #include "base/str.h"
 #include "json/json.h"
@@ -30,7 +29,7 @@ static const char *find_status(const char *status)
 }
 
 /* As much of a long value as a line bears; task show has all of it. */
-static void cut_cell(struct ctl *ctl, struct table *table, const struct json *value)
+static void cut_cell(struct table *table, const struct json *value)
 {
 	const char *text = json_string(value, NULL);
 	struct buf out;
@@ -45,7 +44,10 @@ static void cut_cell(struct ctl *ctl, struct table *table, const struct json *va
 	if (len > CELL_MAX)
 		for (len = CELL_MAX - 3; len > 0 && ((unsigned char)out.data[len] & 0xc0) == 0x80; )
 			len--;
-	table_cell(table, len == 0 ? "" : arena_printf(ctl->arena, "%.*s%s", (int)len, out.data, len < out.len ? "..." : ""));
+	if (len > 0)
+		table_printf(table, "%.*s%s", (int)len, out.data, len < out.len ? "..." : "");
+	else
+		table_cell(table, "");
 	buf_fini(&out);
 }
 
@@ -63,14 +65,15 @@ static void print_tasks(struct ctl *ctl, const struct json *tasks)
 		table_json(table, json_member(task, "status"));
 		table_printf(table, "%lld", (long long)attempt);
 		table_json(table, json_member(task, "created_at"));
-		cut_cell(ctl, table, json_member(task, "params"));
-		cut_cell(ctl, table, json_member(task, "data"));
+		cut_cell(table, json_member(task, "params"));
+		cut_cell(table, json_member(task, "data"));
 	}
 	table_print(table, stdout);
 }
 
 /* Prints what the store answered, as it is or through print. */
-static int show_answer(struct ctl *ctl, const struct buf *answer, void (*print)(struct ctl *, const struct json *))
+static int show_answer(struct ctl *ctl, const struct buf *answer,
+		       void (*print)(struct ctl *, const struct json *))
 {
 	struct json_doc *doc;
 	struct error err;
@@ -99,7 +102,8 @@ int cmd_task_list(struct ctl *ctl)
 	if (ctl_option_number(ctl, "limit", LIST_DEFAULT, &limit) != 0)
 		return CTL_USAGE;
 	if (status != NULL && (filter.status = find_status(status)) == NULL)
-		return ctl_usage(ctl, "--status %s: it is one of PENDING, PROCESSING, COMPLETE, FAILED", status);
+		return ctl_usage(ctl, "--status %s: it is one of PENDING, PROCESSING, COMPLETE, FAILED",
+				 status);
 	filter.limit = (size_t)limit;
 	if (ctl_open_store(ctl, false) != 0)
 		return CTL_FAILED;

@@ -23,8 +23,10 @@
 #define AGAIN_CAP_MS 30000
 
 const struct ctl_option flow_try_options[] = {
-	{"upstream", 0, "[SOURCE=]URL", "ask this URL in place of a source's own, or of every source's; repeatable"},
-	{"replay", 0, "DIR", "take the answers from files: DIR/PLUGIN.OPERATION-N.json or DIR/PLUGIN.OPERATION.json"},
+	{"upstream", 0, "[SOURCE=]URL",
+	 "ask this URL in place of a source's own, or of every source's; repeatable"},
+	{"replay", 0, "DIR",
+	 "take the answers from files: DIR/PLUGIN.OPERATION-N.json or DIR/PLUGIN.OPERATION.json"},
 	{"source", 0, "SOURCE", "use this source only"},
 	{"rows", 0, "TABLE=FILE", "look up the rows of a table in a JSON file; repeatable"},
 	{"now", 0, "EPOCH", "let it be this second of 1970"},
@@ -158,7 +160,8 @@ static void carry_out(struct try *try, struct flow_call *call)
 			wait_ms(try, backoff_next(&again));
 			break;
 		case FLOW_STEP_LIMIT:
-			try_error(try, call, "the source sets a limit: parked for %lld s", (long long)flow_call_parked_s(call));
+			try_error(try, call, "the source sets a limit: parked for %lld s",
+				  (long long)flow_call_parked_s(call));
 			answer_refuse(try, call);
 			break;
 		case FLOW_STEP_AUTH:
@@ -183,7 +186,8 @@ static int drive(struct try *try)
 
 	flow_task_resume(try->task);
 	print_output(try);
-	while (flow_task_state(try->task) == FLOW_CALLS && (call = flow_task_next_call(try->task, &delay_ms)) != NULL) {
+	while (flow_task_state(try->task) == FLOW_CALLS &&
+	       (call = flow_task_next_call(try->task, &delay_ms)) != NULL) {
 		wait_ms(try, delay_ms);
 		carry_out(try, call);
 		print_output(try);
@@ -228,7 +232,8 @@ static int64_t fixed_now(void)
 static char *checked_params(struct ctl *ctl, const struct sl_flow *flow)
 {
 	struct error err;
-	char *params = params_make(ctl, flow, ctl_option(ctl, "json-params"), ctl->args + 1, ctl->arg_count - 1, -1, &err);
+	char *params = params_make(ctl, flow, ctl_option(ctl, "json-params"), ctl->args + 1,
+				   ctl->arg_count - 1, -1, &err);
 	struct json_doc *doc = params != NULL ? json_parse(params, strlen(params), &err) : NULL;
 
 	if (doc == NULL || flow_check_params(flow, json_root(doc), &err) != 0) {

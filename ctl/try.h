@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of `sluicectl flow try` share: try.c drives the engine and prints, answer.c gets the answers. */
+/* `sluicectl flow try`: try.c drives the engine and prints, answer.c gets the answers. */
 #ifndef SLUICE_CTL_TRY_H
 #define SLUICE_CTL_TRY_H
 

@@ -49,7 +49,8 @@ static void head_read(struct http_recorded *recorded, struct arena *arena, char 
 	}
 }
 
-int http_recorded_read(const char *name, struct arena *arena, struct http_recorded *recorded_r, struct buf *body)
+int http_recorded_read(const char *name, struct arena *arena, struct http_recorded *recorded_r,
+		       struct buf *body)
 {
 	struct buf head;
 	bool found;

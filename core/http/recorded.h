@@ -18,6 +18,7 @@ struct http_recorded {
 };
 
 /* Appends the body. 0, or -1 when there is neither file (or none that can be read). */
-int http_recorded_read(const char *name, struct arena *arena, struct http_recorded *recorded_r, struct buf *body);
+int http_recorded_read(const char *name, struct arena *arena, struct http_recorded *recorded_r,
+		       struct buf *body);
 
 #endif

@@ -61,15 +61,16 @@ static const struct sl_source *find_candidate(const struct flow_call *call, cons
 	return NULL;
 }
 
-size_t engine_candidates(const struct conf_model *conf, const struct conf_flow *flow, const struct flow_call *call,
-			 const struct sl_source **out, double *weights)
+size_t engine_candidates(const struct conf_model *conf, const struct conf_flow *flow,
+			 const struct flow_call *call, const struct sl_source **out, double *weights)
 {
 	const struct conf_operation *operation = conf_operation(conf, flow_call_operation(call));
 	size_t known = operation != NULL ? operation->source_count : 0, count = 0;
 	const struct sl_source *source;
 
 	for (size_t i = 0; count < ENGINE_CANDIDATES_MAX && (known == 0 || i < known); i++) {
-		source = known > 0 ? find_candidate(call, operation->sources[i].source) : flow_call_candidate(call, i);
+		source = known > 0 ? find_candidate(call, operation->sources[i].source)
+				   : flow_call_candidate(call, i);
 		if (source == NULL && known == 0)
 			break;
 		if (source != NULL && flow_allows(flow, source->name)) {
@@ -92,12 +93,13 @@ bool engine_credential(const struct conf_model *conf, const struct sl_source *so
 		return (source->flags & SL_SOURCE_ANONYMOUS) != 0;
 	members = arena_alloc(arena, found->credential_count * sizeof(*members));
 	for (size_t i = 0; i < found->credential_count; i++)
-		members[i] = (struct flow_pair){ found->credential[i].name, found->credential[i].value, true };
+		members[i] = (struct flow_pair){found->credential[i].name, found->credential[i].value, true};
 	*credential_r = (struct flow_credential){ members, found->credential_count };
 	return true;
 }
 
-struct http_request engine_request(const struct conf_model *conf, const struct flow_request *built, struct arena *arena)
+struct http_request engine_request(const struct conf_model *conf, const struct flow_request *built,
+				   struct arena *arena)
 {
 	const char **headers = arena_alloc(arena, (built->header_count + 1) * sizeof(*headers));
 

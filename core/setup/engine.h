@@ -24,8 +24,8 @@ struct flow_env engine_env(const struct conf_model *conf, const char *store_id);
  * operation's, with their weights (0 in an ordered list); at most
  * ENGINE_CANDIDATES_MAX. flow NULL: every source is allowed.
  */
-size_t engine_candidates(const struct conf_model *conf, const struct conf_flow *flow, const struct flow_call *call,
-			 const struct sl_source **out, double *weights);
+size_t engine_candidates(const struct conf_model *conf, const struct conf_flow *flow,
+			 const struct flow_call *call, const struct sl_source **out, double *weights);
 
 /*
  * The source's base URL (NULL: its own) and static credential, its member list
@@ -35,6 +35,7 @@ bool engine_credential(const struct conf_model *conf, const struct sl_source *so
 		       const char **base_url_r, struct flow_credential *credential_r);
 
 /* The built request as the HTTP client takes it; in the arena, or borrowed from built. */
-struct http_request engine_request(const struct conf_model *conf, const struct flow_request *built, struct arena *arena);
+struct http_request engine_request(const struct conf_model *conf, const struct flow_request *built,
+				   struct arena *arena);
 
 #endif

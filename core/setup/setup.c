@@ -60,8 +60,8 @@ static const char *file_folders(const struct setup *setup, const struct conf_fil
 	return list;
 }
 
-int setup_load(struct setup *setup, const struct setup_options *options, bool needed, plugin_refused_fn *refused,
-	       void *user, struct buf *wrong)
+int setup_load(struct setup *setup, const struct setup_options *options, bool needed,
+	       plugin_refused_fn *refused, void *user, struct buf *wrong)
 {
 	const struct conf_env env = { .state = setup->state };
 	bool there = needed || options->file != NULL || access(setup->file, F_OK) == 0;
@@ -94,7 +94,8 @@ int setup_load_plugins(const struct setup *setup, struct plugin_set *set, struct
 {
 	for (size_t i = 0; i < setup->catalogue->plugin_count; i++) {
 		const struct conf_offer_plugin *seen = &setup->catalogue->plugins[i];
-		struct plugin_file expected = { .device = seen->device, .inode = seen->inode, .size = seen->size };
+		struct plugin_file expected = {
+			.device = seen->device, .inode = seen->inode, .size = seen->size};
 
 		str_format(expected.sha256, sizeof(expected.sha256), "%s", seen->sha256);
 		if (plugin_load(set, seen->file, &expected, NULL, err) != 0)
@@ -116,5 +117,6 @@ static char *status_queues(const struct conf_model *conf, struct arena *arena)
 
 struct store_options setup_store_options(const struct conf_model *conf, struct arena *arena)
 {
-	return (struct store_options){ .status_queues = status_queues(conf, arena), .crash_limit = conf->crash_limit };
+	return (struct store_options){.status_queues = status_queues(conf, arena),
+				      .crash_limit = conf->crash_limit};
 }

@@ -22,7 +22,7 @@ struct plugin_set;
 struct setup_options {
 	const char *file;	/* else $SLUICE_CONFIG, else SYSCONFDIR/sluice/flows.yaml */
 	const char *state;	/* else $SLUICE_STATE, else where make install put it */
-	const char *plugins;	/* colon-separated; else $SLUICE_PLUGIN_PATH, else plugins.path of the file, … */
+	const char *plugins;	/* colon-separated; else $SLUICE_PLUGIN_PATH, else plugins.path, … */
 };
 
 struct setup {
@@ -45,8 +45,8 @@ int setup_init(struct setup *setup, const struct setup_options *options, struct 
  * wrong, one line each. needed false: a file that nobody named may be missing;
  * then conf holds the defaults.
  */
-int setup_load(struct setup *setup, const struct setup_options *options, bool needed, plugin_refused_fn *refused,
-	       void *user, struct buf *wrong);
+int setup_load(struct setup *setup, const struct setup_options *options, bool needed,
+	       plugin_refused_fn *refused, void *user, struct buf *wrong);
 void setup_fini(struct setup *setup);
 
 /* Loads what was probed into this process: the same files, or ERR_INPUT. */

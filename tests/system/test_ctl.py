@@ -109,8 +109,8 @@ def test_other_refusals(ctl):
             (["refresh_orders_by_store", "store"], '"store" is no KEY=VALUE'),
             (["refresh_orders_by_store", "store=a", "store=b"], '"store" is given twice, but it is no list'),
             (["refresh_yt_posts", "post_ids=a"],
-             f'flow "refresh_yt_posts" is not listed below flows: in {ctl.folder}/flows.yaml, so that no worker '
-             'would run it')):
+             f'flow "refresh_yt_posts" is not listed below flows: in {ctl.folder}/flows.yaml: '
+             'no worker would run it')):
         assert ctl("submit", *words) == (FAILED, "", f"sluicectl: {message}\n")
     missing = ctl.folder / "none.yaml"
     status, _, err = ctl("-f", missing, "submit", "refresh_orders_by_store", "store=a")
@@ -156,7 +156,8 @@ def test_flow_list_and_show(ctl):
     assert shown["operations"][0]["sources"] == ["shopify"]
     assert shown["streams"] == [{"name": "order_log_events", "exchange": "beat.dx", "key": "order_log_events"}]
     status, out, _ = ctl("flow", "show", "refresh_orders_by_store")
-    assert status == OK and "workers 2, concurrency 7" in out and re.search(r"^shopify\.orders +http +shopify", out, re.M)
+    assert status == OK and "workers 2, concurrency 7" in out
+    assert re.search(r"^shopify\.orders +http +shopify", out, re.M)
 
 
 def test_plugin_list_and_show(ctl):
@@ -203,7 +204,8 @@ def test_try_replay(ctl):
     (folder / "youtube.channels-1.json").write_text("{}")
     (folder / "youtube.channels-1.http").write_text("HTTP/1.1 503 Later\nRetry-After: 1\n")
     (folder / "youtube.channels.json").write_text(json.dumps({"items": [CHANNEL]}))
-    status, out, err = ctl("flow", "try", "refresh_yt_profiles", "channel_ids=UC1", "--replay", folder, "--now", 1700000000)
+    words = ["flow", "try", "refresh_yt_profiles", "channel_ids=UC1", "--replay", folder, "--now", 1700000000]
+    status, out, err = ctl(*words)
     assert (status, err) == (OK, "")
     lines = lines_of(out)
     assert [line["kind"] for line in lines] == ["call", "request", "error", "request", "record", "upsert", "event",
@@ -214,8 +216,7 @@ def test_try_replay(ctl):
     assert record["key"] == "UC1" and record["metrics"]["view_count"] == 12
     assert upsert["values"]["subscribers"] == 5
     assert event["data"]["event_timestamp"] == "2023-11-14 22:13:20" and event["data"]["metrics"] == record["metrics"]
-    again = ctl("flow", "try", "refresh_yt_profiles", "channel_ids=UC1", "--replay", folder, "--now", 1700000000)
-    assert again == (status, out, err)
+    assert ctl(*words) == (status, out, err)
     assert not os.path.exists(ctl.folder / "state" / "sluice.db")
 
 
