@@ -25,6 +25,13 @@ static void global_init(void)
 		abort();
 }
 
+void client_global_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, global_init);
+}
+
 static void deliver(struct http_transfer *t, CURLcode code)
 {
 	struct http_client *client = t->client;
@@ -128,10 +135,9 @@ static int on_curl_timer(CURLM *multi, long delay_ms, void *user)
 
 struct http_client *http_client_new(struct loop *loop, const struct http_options *options)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct http_client *client = mem_alloc(sizeof(*client));
 
-	pthread_once(&once, global_init);
+	client_global_init();
 	client->loop = loop;
 	client->multi = curl_multi_init();
 	if (client->multi == NULL)

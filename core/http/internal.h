@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the client (http.c) and one transfer (transfer.c) share. The loop's thread. */
+/*
+ * What the client (http.c), one transfer (transfer.c) and the blocking client
+ * (http_sync.c) share. The loop's thread; a blocking client's own.
+ */
 #ifndef SLUICE_HTTP_INTERNAL_H
 #define SLUICE_HTTP_INTERNAL_H
 
@@ -39,6 +42,7 @@ struct http_transfer {
 	size_t max_body;
 	bool follow, public_only;
 	bool carries;			/* headers or a body of the caller */
+	bool began;			/* a connection stood and the request was about to be written */
 	bool in_headers;		/* between a status line and its blank line */
 	struct http_header *lines;
 	size_t line_count, line_cap, lines_size;
@@ -53,6 +57,8 @@ void transfer_free(struct http_transfer **transfer);
 /* The response of a finished transfer, or NULL and t->err. */
 struct http_response *transfer_result(struct http_transfer *t, CURLcode code);
 
+/* Prepares libcurl, once per process. Any thread. */
+void client_global_init(void);
 CURL *client_easy(struct http_client *client);
 void client_easy_done(struct http_client *client, CURL *easy);
 

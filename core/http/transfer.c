@@ -119,6 +119,7 @@ static int on_before_request(void *user, char *remote, char *local, int remote_p
 	(void)local;
 	(void)remote_port;
 	(void)local_port;
+	t->began = true;
 	if (t->public_only && !http_address_text_public(remote)) {
 		refuse(t, ERR_INPUT, "the address is not public");
 		return CURL_PREREQFUNC_ABORT;

@@ -104,7 +104,7 @@ static void filter_time(struct lookup *lookup, size_t column)
 	}
 	lookup->filters[lookup->filter_count++] = (struct warehouse_filter){
 		.column = lookup->writer->table->columns[column].name,
-		.from = clock_format(texts, from), .to = clock_format(texts + CLOCK_TEXT_SIZE, to)
+		.from = clock_format(texts, from), .to = clock_format(texts + CLOCK_TEXT_SIZE, to), .time = true
 	};
 }
 

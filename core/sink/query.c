@@ -255,43 +255,36 @@ void query_serve(struct query_service *service, const struct json *request, int 
 
 /* --- life --- */
 
-/* A session of its own, in the database of the sinks. */
-static struct warehouse *open_session(const char *url, const char *database, bool readonly, struct error *err)
+static int create_database(const char *url, const char *database, struct error *err)
 {
 	struct warehouse *wh = warehouse_open(url, NULL, err);
 	struct buf sql;
 	int rc;
 
 	if (wh == NULL)
-		return NULL;
+		return -1;
 	buf_init(&sql);
 	buf_adds(&sql, "CREATE DATABASE IF NOT EXISTS ");
 	sql_name(&sql, database);
 	rc = warehouse_query(wh, sql.data, "TSV", 0, NULL, err);
-	buf_clear(&sql);
-	buf_adds(&sql, "USE ");
-	sql_name(&sql, database);
-	if (rc == 0)
-		rc = warehouse_query(wh, sql.data, "TSV", 0, NULL, err);
-	/* 2, not 1: the deadline of each statement is a setting too. */
-	if (rc == 0 && readonly)
-		rc = warehouse_query(wh, "SET readonly = 2", "TSV", 0, NULL, err);
 	buf_fini(&sql);
-	if (rc < 0)
-		warehouse_close(&wh);
-	return wh;
+	warehouse_close(&wh);
+	return rc;
 }
 
 struct query_service *query_service_new(struct loop *loop, const char *url, const char *database,
 					struct error *err)
 {
 	struct query_service *service = mem_alloc(sizeof(*service));
+	struct warehouse_options options = { .database = database };
 
 	service->thread = loop_thread_new(loop, "queries");
-	service->reading = open_session(url, database, true, err);
-	if (service->reading != NULL)
-		service->writing = open_session(url, database, false, err);
-	if (service->writing == NULL)
+	if (create_database(url, database, err) == 0)
+		service->writing = warehouse_open(url, &options, err);
+	options.readonly = true;
+	if (service->writing != NULL)
+		service->reading = warehouse_open(url, &options, err);
+	if (service->reading == NULL)
 		query_service_free(&service);
 	return service;
 }

@@ -250,38 +250,6 @@ static int engine_open(const char *dir, const struct warehouse_options *options,
 	return error_set(err, ERR_IO, "the embedded ClickHouse does not start on %s", dir);
 }
 
-static int chdb_open(const char *rest, const struct warehouse_options *options, void **conn_r,
-		     struct error *err)
-{
-	struct connection *conn;
-	int rc;
-
-	if (*rest == '\0')
-		return error_set(err, ERR_INPUT, "chdb: needs a directory, as in "
-				 "chdb:/var/lib/sluice/warehouse");
-	conn = mem_alloc(sizeof(*conn));
-	pthread_mutex_lock(&engine.mutex);
-	rc = engine_open(rest, options, conn, err);
-	pthread_mutex_unlock(&engine.mutex);
-	if (rc < 0)
-		mem_free(&conn);
-	else
-		*conn_r = conn;
-	return rc;
-}
-
-static void chdb_close(void *state)
-{
-	struct connection *conn = state;
-
-	pthread_mutex_lock(&engine.mutex);
-	engine.api.close_conn(conn->handle);
-	if (--engine.connections == 0)
-		unlock_dir();
-	pthread_mutex_unlock(&engine.mutex);
-	mem_free(&conn);
-}
-
 /* Statements */
 
 static int failed(const char *text, enum error_code fallback, int *code_r, struct error *err)
@@ -396,6 +364,64 @@ static int chdb_insert(void *state, const struct driver_insert *insert, int *cod
 	rc = stream(state, &sql, insert, code_r, err);
 	buf_fini(&sql);
 	return rc;
+}
+
+/* Handles */
+
+/* readonly is 2, not 1: the deadline of each statement is a setting too. */
+static int start_session(struct connection *conn, const struct warehouse_options *options, struct error *err)
+{
+	static const char readonly[] = "SET readonly = 2";
+	struct buf sql;
+	int code, rc = 0;
+
+	buf_init(&sql);
+	if (options->database) {
+		buf_adds(&sql, "USE ");
+		sql_name(&sql, options->database);
+		rc = run(conn, sql.data, sql.len, "TSV", 0, NULL, &code, err);
+	}
+	if (rc == 0 && options->readonly)
+		rc = run(conn, readonly, strlen(readonly), "TSV", 0, NULL, &code, err);
+	buf_fini(&sql);
+	return rc;
+}
+
+static void chdb_close(void *state)
+{
+	struct connection *conn = state;
+
+	pthread_mutex_lock(&engine.mutex);
+	engine.api.close_conn(conn->handle);
+	if (--engine.connections == 0)
+		unlock_dir();
+	pthread_mutex_unlock(&engine.mutex);
+	mem_free(&conn);
+}
+
+static int chdb_open(const char *rest, const struct warehouse_options *options, void **conn_r,
+		     struct error *err)
+{
+	struct connection *conn;
+	int rc;
+
+	if (*rest == '\0')
+		return error_set(err, ERR_INPUT, "chdb: needs a directory, as in "
+				 "chdb:/var/lib/sluice/warehouse");
+	conn = mem_alloc(sizeof(*conn));
+	pthread_mutex_lock(&engine.mutex);
+	rc = engine_open(rest, options, conn, err);
+	pthread_mutex_unlock(&engine.mutex);
+	if (rc < 0) {
+		mem_free(&conn);
+		return -1;
+	}
+	if (start_session(conn, options, err) < 0) {
+		chdb_close(conn);
+		return -1;
+	}
+	*conn_r = conn;
+	return 0;
 }
 
 const struct warehouse_ops warehouse_chdb = {

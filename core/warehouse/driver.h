@@ -20,12 +20,22 @@ struct driver_setting {
 	const char *value;	/* plain text, not yet quoted */
 };
 
+/* Rows that go along with a query, which reads them like a table. */
+struct driver_table {
+	const char *name;
+	const char *structure;	/* "id String" */
+	const char *data;	/* TSV */
+	size_t len;
+};
+
 struct driver_query {
 	const char *sql;
 	size_t len;
 	const char *format;	/* for the output where sql has no FORMAT of its own */
 	int64_t deadline_ms;	/* from now; 0: none */
 	size_t max_bytes;	/* more output is ERR_LIMIT */
+	size_t host;		/* 0: any; else only the host-th of ops->hosts */
+	const struct driver_table *table;	/* only when ops->tables; NULL: none */
 };
 
 struct driver_insert {
@@ -48,15 +58,19 @@ struct warehouse_ops {
 	const char *scheme;		/* "chdb": what stands before the colon of the URL */
 	bool dies_with_process;		/* an INSERT cannot outlive the process that made it */
 	bool quorum;			/* insert_quorum means something */
+	bool tables;			/* queries may bring a driver_table */
 	size_t query_bytes;		/* the longest statement it may be asked */
 
 	/*
-	 * Connects. rest is what follows "scheme:", several hosts and a database
-	 * included; the driver chooses among its hosts by itself. ERR_INPUT when
-	 * repeating cannot help, ERR_BUSY when somebody else has it, else ERR_IO.
+	 * Connects, now or with the first call. rest is what follows "scheme:",
+	 * several hosts and a database included; the driver chooses among its
+	 * hosts by itself. ERR_INPUT when repeating cannot help, ERR_BUSY when
+	 * somebody else has it, else ERR_IO.
 	 */
 	int (*open)(const char *rest, const struct warehouse_options *options, void **conn_r,
 		    struct error *err);
+	/* How many hosts a query may be put to one by one; NULL: 1. */
+	size_t (*hosts)(const void *conn);
 	/* Ends the connection and frees it. */
 	void (*close)(void *conn);
 	/*
@@ -80,5 +94,7 @@ struct warehouse_ops {
 void warehouse_add_driver(const struct warehouse_ops *ops);
 
 extern const struct warehouse_ops warehouse_chdb;
+extern const struct warehouse_ops warehouse_clickhouse;
+extern const struct warehouse_ops warehouse_clickhouses;
 
 #endif

@@ -13,6 +13,10 @@ struct warehouse {
 	int code;
 };
 
+/* How many hosts can be asked one by one: driver_query.host. */
+size_t warehouse_hosts(const struct warehouse *wh);
+/* warehouse_query with what only a driver_query can say; its format and max_bytes are set here when 0. */
+int warehouse_ask(struct warehouse *wh, struct driver_query *query, struct buf *out, struct error *err);
 /* warehouse_query without a deadline, output as TSV. */
 int warehouse_run(struct warehouse *wh, const struct buf *sql, struct buf *out, struct error *err);
 

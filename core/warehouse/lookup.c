@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the question "which of these rows are there?": identities go as IN
- * lists in as few statements as the server's statement length allows. Runs in
- * the thread that owns the handle.
+ * Owns the question "which of these rows are there?". Identities go as a
+ * table along with the query where the driver can, else as IN lists in as few
+ * statements as the server's statement length allows. Runs in the thread that
+ * owns the handle.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,11 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "warehouse/internal.h"
 #include "warehouse/sql.h"
+
+#define TABLE_BYTES ((size_t)16 << 20)	/* of identities in one statement */
 
 struct sorted {
 	const struct warehouse_text *ids;
@@ -101,7 +105,9 @@ static void add_filter(struct buf *sql, const struct warehouse_filter *filter)
 		buf_adds(sql, " AND ");
 		sql_name(sql, filter->column);
 		buf_adds(sql, bounds[i].op);
+		buf_adds(sql, filter->time ? "toDateTime(" : "");
 		sql_text(sql, bounds[i].value, strlen(bounds[i].value));
+		buf_adds(sql, filter->time ? ", 'UTC')" : "");
 	}
 }
 
@@ -120,45 +126,124 @@ static size_t add_ids(struct buf *sql, size_t limit, const struct warehouse_text
 	return n;
 }
 
+/* One lookup under way. */
+struct search {
+	struct warehouse *wh;
+	const struct warehouse_lookup *lookup;
+	struct sorted sorted;
+	struct buf head;	/* the statement up to "IN " */
+	struct buf out;
+	bool *found;
+};
+
+/* One statement, put to every host: a replica may not have yet what another has. */
+static int ask_all(struct search *search, const char *sql, const struct driver_table *table, struct error *err)
+{
+	size_t hosts = warehouse_hosts(search->wh);
+
+	for (size_t host = 1; host <= hosts; host++) {
+		struct driver_query query = {
+			.sql = sql, .format = "RowBinary", .deadline_ms = search->lookup->deadline_ms,
+			.host = hosts > 1 ? host : 0, .table = table
+		};
+
+		buf_clear(&search->out);
+		if (warehouse_ask(search->wh, &query, &search->out, err) < 0 ||
+		    mark_all(&search->sorted, &search->out, search->found, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int with_lists(struct search *search, struct error *err)
+{
+	const struct warehouse_lookup *lookup = search->lookup;
+	struct buf sql;
+	size_t done = 0;
+	int rc = 0;
+
+	buf_init(&sql);
+	while (rc == 0 && done < lookup->id_count) {
+		buf_clear(&sql);
+		buf_add(&sql, search->head.data, search->head.len);
+		done += add_ids(&sql, search->wh->ops->query_bytes, lookup->ids + done, lookup->id_count - done);
+		rc = ask_all(search, sql.data, NULL, err);
+	}
+	buf_fini(&sql);
+	return rc;
+}
+
+/* "id TYPE" with the identity's own type: compared as anything else the primary key would be of no use. */
+static int find_structure(struct search *search, struct buf *structure, struct error *err)
+{
+	const struct warehouse_lookup *lookup = search->lookup;
+	struct arena *arena = arena_new();
+	const struct warehouse_table *table = warehouse_describe(search->wh, arena, lookup->database, lookup->table,
+								 err);
+
+	for (size_t i = 0; table && i < table->column_count; i++)
+		if (str_eq(table->columns[i].name, lookup->column))
+			buf_printf(structure, "id %s", table->columns[i].type);
+	arena_free(&arena);
+	if (table && structure->len == 0)
+		return error_set(err, ERR_NOT_FOUND, "there is no such column");
+	return table ? 0 : -1;
+}
+
+static int with_table(struct search *search, struct error *err)
+{
+	const struct warehouse_lookup *lookup = search->lookup;
+	struct driver_table table = {.name = "sluice_ids"};
+	struct buf structure, data;
+	int rc;
+
+	buf_init(&structure);
+	buf_init(&data);
+	rc = find_structure(search, &structure, err);
+	buf_adds(&search->head, "(SELECT id FROM sluice_ids)");
+	table.structure = structure.data;
+	for (size_t i = 0; rc == 0 && i < lookup->id_count; i++) {
+		sql_tsv_text(&data, lookup->ids[i].bytes, lookup->ids[i].len);
+		buf_addc(&data, '\n');
+		if (data.len < TABLE_BYTES && i + 1 < lookup->id_count)
+			continue;
+		table.data = data.data;
+		table.len = data.len;
+		rc = ask_all(search, search->head.data, &table, err);
+		buf_clear(&data);
+	}
+	buf_fini(&data);
+	buf_fini(&structure);
+	return rc;
+}
+
 int warehouse_lookup(struct warehouse *wh, const struct warehouse_lookup *lookup, bool *found_r,
 		     struct error *err)
 {
-	struct buf head, sql, out;
-	struct sorted sorted;
-	size_t done = 0;
-	int rc = 0;
+	struct search search = {.wh = wh, .lookup = lookup, .found = found_r};
+	int rc;
 
 	memset(found_r, 0, lookup->id_count * sizeof(*found_r));
 	if (lookup->id_count == 0)
 		return 0;
-	buf_init(&head);
-	buf_init(&sql);
-	buf_init(&out);
-	sort_ids(&sorted, (struct warehouse_text *)(uintptr_t)lookup->ids, lookup->id_count);
-	buf_adds(&head, "SELECT DISTINCT assumeNotNull(toString(");
-	sql_name(&head, lookup->column);
-	buf_adds(&head, ")) FROM ");
-	sql_table(&head, lookup->database, lookup->table);
-	buf_adds(&head, " WHERE 1");
+	buf_init(&search.head);
+	buf_init(&search.out);
+	sort_ids(&search.sorted, (struct warehouse_text *)(uintptr_t)lookup->ids, lookup->id_count);
+	buf_adds(&search.head, "SELECT DISTINCT assumeNotNull(toString(");
+	sql_name(&search.head, lookup->column);
+	buf_adds(&search.head, ")) FROM ");
+	sql_table(&search.head, lookup->database, lookup->table);
+	buf_adds(&search.head, " WHERE 1");
 	for (size_t i = 0; i < lookup->filter_count; i++)
-		add_filter(&head, &lookup->filters[i]);
-	buf_adds(&head, " AND ");
-	sql_name(&head, lookup->column);
-	buf_adds(&head, " IN ");
-	while (rc == 0 && done < lookup->id_count) {
-		buf_clear(&sql);
-		buf_clear(&out);
-		buf_add(&sql, head.data, head.len);
-		done += add_ids(&sql, wh->ops->query_bytes, lookup->ids + done, lookup->id_count - done);
-		rc = warehouse_query(wh, sql.data, "RowBinary", lookup->deadline_ms, &out, err);
-		if (rc == 0)
-			rc = mark_all(&sorted, &out, found_r, err);
-	}
+		add_filter(&search.head, &lookup->filters[i]);
+	buf_adds(&search.head, " AND ");
+	sql_name(&search.head, lookup->column);
+	buf_adds(&search.head, " IN ");
+	rc = wh->ops->tables ? with_table(&search, err) : with_lists(&search, err);
 	if (rc < 0)
 		error_prefix(err, "looking up %s in %s.%s", lookup->column, lookup->database, lookup->table);
-	mem_free(&sorted.order);
-	buf_fini(&head);
-	buf_fini(&sql);
-	buf_fini(&out);
+	mem_free(&search.sorted.order);
+	buf_fini(&search.head);
+	buf_fini(&search.out);
 	return rc;
 }

@@ -38,6 +38,22 @@ void sql_text(struct buf *out, const char *bytes, size_t len)
 	escape(out, '\'', bytes, len);
 }
 
+void sql_tsv_text(struct buf *out, const char *bytes, size_t len)
+{
+	static const char plain[] = "\t\n\r\\", escaped[] = "tnr\\";
+
+	for (size_t i = 0; i < len; i++) {
+		const char *special = bytes[i] ? strchr(plain, bytes[i]) : NULL;
+
+		if (special) {
+			buf_addc(out, '\\');
+			buf_addc(out, escaped[special - plain]);
+		} else {
+			buf_addc(out, bytes[i]);
+		}
+	}
+}
+
 static char unescape(char c)
 {
 	static const char from[] = "0bfnrt", to[] = "\0\b\f\n\r\t";

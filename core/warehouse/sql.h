@@ -16,6 +16,8 @@ void sql_name(struct buf *out, const char *name);
 void sql_table(struct buf *out, const char *database, const char *table);
 /* Appends a string literal in single quotes: any bytes, NUL too, stay one literal of just these bytes. */
 void sql_text(struct buf *out, const char *bytes, size_t len);
+/* Appends a value as a TSV field: any bytes, also "\\N", stay these bytes. */
+void sql_tsv_text(struct buf *out, const char *bytes, size_t len);
 
 /*
  * Puts the TSV field at *at, unescaped, in field (cleared first) and moves on.

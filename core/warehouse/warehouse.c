@@ -6,12 +6,14 @@
 #include "warehouse/warehouse.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "warehouse/clickhouse_url.h"
 #include "warehouse/driver.h"
 #include "warehouse/internal.h"
 #include "warehouse/native.h"
@@ -23,7 +25,9 @@
 
 #define DRIVERS_MAX 8
 
-static const struct warehouse_ops *drivers[DRIVERS_MAX] = {&warehouse_chdb};
+static const struct warehouse_ops *drivers[DRIVERS_MAX] = {
+	&warehouse_chdb, &warehouse_clickhouse, &warehouse_clickhouses
+};
 
 void warehouse_add_driver(const struct warehouse_ops *ops)
 {
@@ -55,6 +59,8 @@ static void learn(struct warehouse_features *f, const char *name)
 		{"set deduplicate_insert", &f->dedup_switch},
 		{"set async_insert", &f->async_insert},
 		{"set log_comment", &f->log_comment},
+		{"set insert_distributed_sync", &f->distributed_sync},
+		{"utc 1", &f->utc},
 		{"mt non_replicated_deduplication_window", &f->dedup_window},
 		{"mt fsync_after_insert", &f->fsync},
 	};
@@ -70,8 +76,11 @@ static int ask_features(struct warehouse *wh, struct error *err)
 {
 	static const char sql[] =
 		"SELECT concat('version ', version()) UNION ALL "
+		"SELECT concat('utc ', toString(toUInt8(timezone() IN ('UTC', 'Etc/UTC', 'UCT', 'Etc/UCT', "
+		"'Universal', 'Zulu')))) UNION ALL "
 		"SELECT concat('set ', name) FROM system.settings WHERE name IN ("
-		"'insert_deduplication_token', 'deduplicate_insert', 'async_insert', 'log_comment') "
+		"'insert_deduplication_token', 'deduplicate_insert', 'async_insert', 'log_comment', "
+		"'insert_distributed_sync') "
 		"UNION ALL "
 		"SELECT concat('mt ', name) FROM system.merge_tree_settings WHERE name IN "
 		"('non_replicated_deduplication_window', 'fsync_after_insert')";
@@ -105,7 +114,9 @@ struct warehouse *warehouse_open(const char *url, const struct warehouse_options
 	struct warehouse *wh;
 
 	if (!ops) {
-		error_set(err, ERR_INPUT, "warehouse %s: no driver for this URL (known: chdb:DIR)", url);
+		/* Not the whole of it: a password may stand there. */
+		error_set(err, ERR_INPUT, "warehouse %.*s: no driver for this URL (known: chdb:DIR, "
+			  "clickhouse://HOST/DATABASE, clickhouses://HOST/DATABASE)", (int)strcspn(url, ":"), url);
 		return NULL;
 	}
 	wh = mem_alloc(sizeof(*wh));
@@ -128,6 +139,17 @@ void warehouse_close(struct warehouse **wh)
 	mem_free(wh);
 }
 
+const char *warehouse_database(const char *url, struct arena *arena)
+{
+	const char *rest = NULL;
+	const struct warehouse_ops *ops = driver_of(url, &rest);
+	struct clickhouse_url parts;
+
+	if (!ops || !ops->hosts || clickhouse_url_parse(rest, false, arena, &parts, NULL) < 0)
+		return NULL;
+	return parts.database;
+}
+
 const struct warehouse_features *warehouse_features(const struct warehouse *wh)
 {
 	return &wh->features;
@@ -138,22 +160,30 @@ int warehouse_code(const struct warehouse *wh)
 	return wh->code;
 }
 
+int warehouse_ask(struct warehouse *wh, struct driver_query *query, struct buf *out, struct error *err)
+{
+	struct error local = {0};
+
+	query->len = strlen(query->sql);
+	query->max_bytes = query->max_bytes ? query->max_bytes : QUERY_OUTPUT_MAX;
+	query->format = query->format ? query->format : "TSV";
+	wh->code = 0;
+	if (wh->ops->query(wh->conn, query, out, &wh->code, &local) == 0)
+		return 0;
+	return error_set(err, outcome_query(wh->code, local.code), "%s", local.text);
+}
+
 int warehouse_query(struct warehouse *wh, const char *sql, const char *format, int64_t deadline_ms,
 		    struct buf *out, struct error *err)
 {
-	struct driver_query query = {
-		.sql = sql,
-		.len = strlen(sql),
-		.format = format,
-		.deadline_ms = deadline_ms,
-		.max_bytes = QUERY_OUTPUT_MAX,
-	};
-	struct error local = {0};
+	struct driver_query query = {.sql = sql, .format = format, .deadline_ms = deadline_ms};
 
-	wh->code = 0;
-	if (wh->ops->query(wh->conn, &query, out, &wh->code, &local) == 0)
-		return 0;
-	return error_set(err, outcome_query(wh->code, local.code), "%s", local.text);
+	return warehouse_ask(wh, &query, out, err);
+}
+
+size_t warehouse_hosts(const struct warehouse *wh)
+{
+	return wh->ops->hosts ? wh->ops->hosts(wh->conn) : 1;
 }
 
 int warehouse_run(struct warehouse *wh, const struct buf *sql, struct buf *out, struct error *err)
@@ -162,6 +192,12 @@ int warehouse_run(struct warehouse *wh, const struct buf *sql, struct buf *out, 
 }
 
 #define SETTINGS_MAX 8
+
+/* Older servers know no majority, only a number. */
+static const char *quorum_of(const struct warehouse_features *f)
+{
+	return strtol(f->version, NULL, 10) >= 23 ? "auto" : "2";
+}
 
 static size_t insert_settings(const struct warehouse *wh, const struct warehouse_insert *insert,
 			      struct driver_setting *settings)
@@ -182,7 +218,9 @@ static size_t insert_settings(const struct warehouse *wh, const struct warehouse
 	if (f->log_comment && insert->query_id)
 		settings[n++] = (struct driver_setting){"log_comment", insert->query_id};
 	if (insert->durability == WAREHOUSE_QUORUM)
-		settings[n++] = (struct driver_setting){"insert_quorum", "auto"};
+		settings[n++] = (struct driver_setting){"insert_quorum", quorum_of(f)};
+	if (f->distributed_sync)
+		settings[n++] = (struct driver_setting){"insert_distributed_sync", "1"};
 	assert(n <= SETTINGS_MAX);
 	return n;
 }

@@ -26,6 +26,8 @@ struct warehouse_options {
 	const char *library;	/* chdb: path of libchdb.so; NULL: see chdb.h */
 	int64_t memory;		/* chdb: bytes for the engine; 0: 2 GiB */
 	int threads;		/* chdb: per query; 0: 2 */
+	const char *database;	/* of unqualified names, must be there; NULL: whichever the server gives */
+	bool readonly;		/* statements may read, and set nothing but limits */
 };
 
 /* What the server knows, asked once by warehouse_open. */
@@ -38,6 +40,8 @@ struct warehouse_features {
 	bool log_comment;
 	bool fsync;		/* tables can be told to fsync each insert */
 	bool quorum;		/* insert_quorum means something: several replicas */
+	bool distributed_sync;	/* an INSERT into a Distributed table can be told to wait for the shards */
+	bool utc;		/* plain DateTime columns are read and partitioned in UTC */
 	bool dies_with_process;	/* an INSERT cannot outlive the process that made it */
 };
 
@@ -49,15 +53,18 @@ enum warehouse_durability {
 };
 
 /*
- * url: chdb:DIR. ERR_INPUT: no driver for the scheme, bad URL, or the library
- * is missing; ERR_BUSY: another process has the directory; ERR_IO otherwise.
- * options may be NULL.
+ * url: chdb:DIR, or clickhouse://… and clickhouses://… (see clickhouse_url.h).
+ * ERR_INPUT: no driver for the scheme, bad URL, or the library is missing;
+ * ERR_BUSY: another process has the directory; ERR_IO otherwise: no host
+ * answers, among others. options may be NULL.
  */
 struct warehouse *warehouse_open(const char *url, const struct warehouse_options *options, struct error *err);
 /* NULL tolerated; sets *wh to NULL. */
 void warehouse_close(struct warehouse **wh);
 /* borrowed, as long as the handle */
 const struct warehouse_features *warehouse_features(const struct warehouse *wh);
+/* The database that the URL names, in arena, or NULL. The URL is not checked otherwise. */
+const char *warehouse_database(const char *url, struct arena *arena);
 /* The ClickHouse error code of the last failed call, 0 when the server gave none. */
 int warehouse_code(const struct warehouse *wh);
 
@@ -140,14 +147,15 @@ struct warehouse_text {
 int warehouse_text_compare(const struct warehouse_text *a, const struct warehouse_text *b);
 
 /*
- * column IN (values), or from <= column <= to; what is NULL is open. Values are
- * texts, compared as the column's type.
+ * column IN (values), or from <= column <= to; what is NULL is open. The column
+ * is a String, or with time a DateTime and from and to are times in UTC.
  */
 struct warehouse_filter {
 	const char *column;
 	const struct warehouse_text *values;
 	size_t value_count;
 	const char *from, *to;
+	bool time;
 };
 
 struct warehouse_lookup {
@@ -161,8 +169,28 @@ struct warehouse_lookup {
 	int64_t deadline_ms;			/* for each statement; large lists take several */
 };
 
-/* Sets found_r[i] for each identity that the table holds, clears it for the others. */
+/*
+ * Sets found_r[i] for each identity that the table holds, on any host of the
+ * URL, clears it for the others. Fails when a host does not answer.
+ */
 int warehouse_lookup(struct warehouse *wh, const struct warehouse_lookup *lookup, bool *found_r,
 		     struct error *err);
+
+struct warehouse_orphans {
+	const char *database;
+	const char *table;
+	const char *query_id;	/* a part of the query ids that count */
+	int64_t older_ms;	/* those that run for longer */
+	int64_t kill_ms;	/* those that run for longer still are told to stop; 0: never */
+	int64_t deadline_ms;	/* for each statement */
+};
+
+/*
+ * INSERTs that go on although nobody waits for them: how many into this table
+ * are at work on all hosts, into *running_r; those just told to stop count
+ * until they have. 0 where an INSERT dies with its process.
+ */
+int warehouse_orphans(struct warehouse *wh, const struct warehouse_orphans *orphans, size_t *running_r,
+		      struct error *err);
 
 #endif
