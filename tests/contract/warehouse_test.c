@@ -5,6 +5,8 @@
  * (skipped) for chdb when SLUICE_NO_CHDB=1, for sanitizers and valgrind cannot
  * follow the engine.
  *
+ * WAREHOUSE_TESTS in the environment is a pattern: only the tests it names run.
+ *
  * Run again with "--insert" or "--verify" it is the process that
  * test_kill_in_mid_insert kills, and the one that looks at what is left.
  */
@@ -822,7 +824,7 @@ static int open_group(void **state)
 	(void)state;
 	wh = warehouse_open(url, NULL, &err);
 	if (!wh) {
-		fprintf(stderr, "%s: %s\n", url, err.text);
+		fprintf(stderr, "%s\n", err.text);
 		return -1;
 	}
 	if (warehouse_query(wh, "DROP DATABASE IF EXISTS " DB, "TSV", 0, NULL, &err) == 0)
@@ -834,7 +836,8 @@ static int open_group(void **state)
 static int close_group(void **state)
 {
 	(void)state;
-	warehouse_query(wh, "DROP DATABASE IF EXISTS " DB, "TSV", 0, NULL, NULL);
+	if (wh)
+		warehouse_query(wh, "DROP DATABASE IF EXISTS " DB, "TSV", 0, NULL, NULL);
 	warehouse_close(&wh);
 	return 0;
 }
@@ -862,6 +865,8 @@ static int run_all(void)
 		cmocka_unit_test(test_kill_in_mid_insert),
 	};
 
+	if (getenv("WAREHOUSE_TESTS"))
+		cmocka_set_test_filter(getenv("WAREHOUSE_TESTS"));
 	return cmocka_run_group_tests(tests, open_group, close_group);
 }
 

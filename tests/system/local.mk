@@ -29,3 +29,7 @@ SYSTEM_TESTS += tests/system/test_supervisor.py
 # The worker, with a plugin that does what none should.
 SYSTEM_TESTS += tests/system/test_worker.py
 EXTRA_DIST += tests/modules/worker_unruly.c
+
+# Real servers, private ones; skipped where they are not installed.
+SYSTEM_TESTS += tests/system/test_clickhouse.py
+EXTRA_DIST += tests/system/servers.py

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ClickHouse server's driver on a real server: its contract, TLS, hosts that fail."""
+import os
+import subprocess
+
+import pytest
+
+from harness import BUILD
+from servers import ClickHouse, Tls, free_port
+
+pytestmark = pytest.mark.skipif(not ClickHouse.installed(), reason="clickhouse-server is not installed")
+CONTRACT = os.path.join(BUILD, "tests", "contract", "warehouse_test")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as clickhouse:
+        yield clickhouse
+
+
+def contract(url, tests="test_*"):
+    return subprocess.run([CONTRACT, url], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+                          env=dict(os.environ, WAREHOUSE_TESTS=tests))
+
+
+@pytest.mark.parametrize("options", ["", "?compression=gzip"])
+def test_contract(server, options):
+    done = contract(server.url(options=options))
+    assert done.returncode == 0, done.stdout
+
+
+def test_tls_is_verified(server, tmp_path):
+    tls = Tls(tmp_path, server.port)
+    stranger = Tls(tmp_path / "stranger", server.port)
+    try:
+        done = contract(server.url(tls.port, options=f"?ca={tls.certificate}", tls=True), "test_[elqst]*")
+        assert done.returncode == 0, done.stdout
+        for wrong in server.url(tls.port, tls=True), server.url(tls.port, options=f"?ca={stranger.certificate}", tls=True):
+            done = contract(wrong, "test_slices")
+            assert done.returncode != 0
+            assert "certificate" in done.stdout
+            assert ClickHouse.password not in done.stdout
+    finally:
+        tls.close()
+        stranger.close()
+
+
+def test_a_dead_host_is_passed_over(server):
+    url = f"clickhouse://{server.user}:p%40ss%2Fw%3Ard@127.0.0.1:{free_port()},127.0.0.1:{server.port}"
+    done = contract(url, "test_slices")
+    assert done.returncode == 0, done.stdout
+
+
+def test_wrong_password(server):
+    done = contract(server.url().replace("p%40ss", "wrong"))
+    assert done.returncode != 0
+    assert "Wrong password" in done.stdout
+    assert "wrong%2F" not in done.stdout
