@@ -79,3 +79,8 @@ check_PROGRAMS += tests/contract/channel_test
 tests_contract_channel_test_SOURCES = tests/contract/channel_test.c
 tests_contract_channel_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/channel_test
+
+check_PROGRAMS += tests/contract/clickhouse_test
+tests_contract_clickhouse_test_SOURCES = tests/contract/clickhouse_test.c
+tests_contract_clickhouse_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/contract/clickhouse_test

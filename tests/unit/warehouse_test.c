@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "warehouse/chdb.h"
+#include "warehouse/clickhouse_url.h"
 #include "warehouse/driver.h"
 #include "warehouse/native.h"
 #include "warehouse/outcome.h"
@@ -202,6 +203,45 @@ static void test_open_refusals(void **state)
 	assert_non_null(strstr(err.text, "/nonexistent/libchdb.so"));
 }
 
+static void test_urls(void **state)
+{
+	static const char *const bad[] = {
+		"", "/", "//", "host:8123", "//host:x", "//a,,b", "//u:p@", "//u:%zz@h", "//u:p%0a@h", "//h/a/b", "//h/d#x",
+		"//h?compression=lzma", "//h?ca", "//h?nope=1", "//s3c ret@h:1:2", "//u:s3c/ret@h",
+	};
+	struct arena *arena = arena_new();
+	struct clickhouse_url parts;
+	struct error err;
+
+	(void)state;
+	assert_int_equal(clickhouse_url_parse("//u%40x:p%3A%2f@a:1,[::1]:2,b/d%41?compression=gzip&ca=/x%20y", false, arena,
+					      &parts, &err), 0);
+	assert_int_equal(parts.origin_count, 3);
+	assert_string_equal(parts.origins[0], "http://a:1");
+	assert_string_equal(parts.origins[1], "http://[::1]:2");
+	assert_string_equal(parts.origins[2], "http://b:8123");
+	assert_string_equal(parts.user, "u@x");
+	assert_string_equal(parts.password, "p:/");
+	assert_string_equal(parts.database, "dA");
+	assert_string_equal(parts.ca_file, "/x y");
+	assert_true(parts.gzip);
+	assert_int_equal(clickhouse_url_parse("//h", true, arena, &parts, &err), 0);
+	assert_string_equal(parts.origins[0], "https://h:8443");
+	assert_null(parts.user);
+	assert_null(parts.database);
+	assert_false(parts.gzip);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (clickhouse_url_parse(bad[i], false, arena, &parts, &err) == 0)
+			fail_msg("%s was taken", bad[i]);
+		assert_int_equal(err.code, ERR_INPUT);
+		assert_null(strstr(err.text, "s3c"));
+	}
+	assert_string_equal(warehouse_database("clickhouses://h,i/db", arena), "db");
+	assert_null(warehouse_database("clickhouse://h", arena));
+	assert_null(warehouse_database("chdb:/var/lib/x", arena));
+	arena_free(&arena);
+}
+
 static void test_library_search(void **state)
 {
 	struct buf path;
@@ -295,6 +335,17 @@ static void test_insert_settings(void **state)
 	assert_int_equal(insert_one(wh, "abc", WAREHOUSE_INSERTED, &err), 0);
 	assert_string_equal(fake.asked.data, "INSERT INTO `_e`.`t` (`id`) insert_deduplicate=0\n");
 	warehouse_close(&wh);
+
+	fake_ops.quorum = true;
+	wh = open_fake(old);
+	assert_int_equal(insert_one(wh, NULL, WAREHOUSE_QUORUM, &err), 0);
+	assert_string_equal(fake.asked.data, "INSERT INTO `_e`.`t` (`id`) insert_deduplicate=0 insert_quorum=2\n");
+	warehouse_close(&wh);
+	wh = open_fake(answers);
+	assert_int_equal(insert_one(wh, NULL, WAREHOUSE_QUORUM, &err), 0);
+	assert_non_null(strstr(fake.asked.data, " insert_quorum=auto"));
+	warehouse_close(&wh);
+	fake_ops.quorum = false;
 }
 
 static void test_insert_outcomes(void **state)
@@ -430,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_tsv),
 		cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_open_refusals),
+		cmocka_unit_test(test_urls),
 		cmocka_unit_test(test_library_search),
 		cmocka_unit_test(test_create_statement),
 		cmocka_unit_test(test_insert_settings),
