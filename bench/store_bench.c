@@ -90,7 +90,7 @@ static void work(const char *url, size_t batch)
 	struct store_stats stats;
 	struct task_row *rows;
 	struct buf events;
-	size_t count, i, total = 0;
+	size_t count, i, total = 0, lost = 0;
 
 	buf_init(&events);
 	fill(&events, 500);
@@ -125,11 +125,13 @@ static void work(const char *url, size_t batch)
 		}
 		if (store_sync_commit(sync, group, count, &err) < 0)
 			die(&err);
+		for (i = 0; i < count; i++)
+			lost += group[i].outcome != STORE_COMMITTED;
 		total += count;
 	}
 	store_stats(store_sync_store(sync), &stats);
-	printf("  process %d: %zu tasks, %" PRIu64 " transactions, waited %" PRIu64 " ms\n", (int)getpid(),
-	       total, stats.transactions, stats.busy_ms);
+	printf("  process %d: %zu tasks, %zu lost, %" PRIu64 " transactions, waited %" PRIu64 " ms\n", (int)getpid(),
+	       total, lost, stats.transactions, stats.busy_ms);
 	fflush(stdout);
 	buf_fini(&events);
 	arena_free(&arena);

@@ -3,7 +3,7 @@
  * What a task store driver implements. store.c finds the driver by the scheme
  * of the URL and calls it through this table; nobody else includes this file.
  * The meaning of each operation is in store.h; here stands what a driver owes
- * beyond that. Every member must be there.
+ * beyond that. Every member must be there unless it says otherwise.
  */
 #ifndef SLUICE_STORE_DRIVER_H
 #define SLUICE_STORE_DRIVER_H
@@ -72,15 +72,26 @@ struct store_ops {
 	void (*dead_list)(struct store *store, const char *queue, size_t limit, store_json_fn *done,
 			  void *user);
 	void (*outbox_totals)(struct store *store, store_json_fn *done, void *user);
+	/* NULL when the driver has no hints to give. */
+	void (*listen)(struct store *store, store_hint_fn *fn, void *user);
 };
 
 extern const struct store_ops store_sqlite_ops;
+#ifdef HAVE_POSTGRESQL
+extern const struct store_ops store_postgres_ops;
+#endif
 
 /* A driver calls it right before each callback: keeps the statistics. */
 void store_answered(struct store *store, const struct error *err);
 
 /* --- what drivers share --- */
 struct arena;
+struct store_migration {		/* numbered from 1; appended to a driver's list, never changed */
+	const char *name;
+	const char *sql;
+};
+/* ERR_INPUT when the schema is newer than the program, or older and may not be changed. */
+int store_check_version(int64_t version, int64_t newest, bool create, struct error *err);
 enum task_status task_status_from(const char *name);	/* of "PENDING", …; TASK_FAILED for anything else */
 /* Refuses (ERR_INPUT) a plugin's table that has the name of one of the store's own. */
 int store_check_table_name(const char *name, struct error *err);

@@ -17,3 +17,19 @@ core_libcore_a_SOURCES += \
 	core/store/store_sync.h \
 	core/store/task_event.c \
 	core/store/task_event.h
+
+if HAVE_POSTGRESQL
+core_libcore_a_SOURCES += \
+	core/store/postgres.h \
+	core/store/store_postgres.c \
+	core/store/store_postgres_claim.c \
+	core/store/store_postgres_commit.c \
+	core/store/store_postgres_conn.c \
+	core/store/store_postgres_list.c \
+	core/store/store_postgres_listen.c \
+	core/store/store_postgres_outbox.c \
+	core/store/store_postgres_schema.c \
+	core/store/store_postgres_task.c \
+	core/store/store_postgres_url.c \
+	core/store/store_postgres_value.c
+endif

@@ -3,6 +3,7 @@
 #include "store/driver.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -11,8 +12,15 @@
 
 #define STORE_CHECK(store) assert((store) != NULL && (store)->magic == STORE_MAGIC)
 
-static const struct store_ops *const drivers[] = {
-	&store_sqlite_ops,
+static const struct {
+	const char *scheme;
+	const struct store_ops *ops;
+} drivers[] = {
+	{"sqlite", &store_sqlite_ops},
+#ifdef HAVE_POSTGRESQL
+	{"postgresql", &store_postgres_ops},
+	{"postgres", &store_postgres_ops},
+#endif
 };
 
 const char *task_status_name(enum task_status status)
@@ -31,6 +39,21 @@ enum task_status task_status_from(const char *name)
 		if (str_eq(name, task_status_name((enum task_status)status)))
 			return (enum task_status)status;
 	return TASK_FAILED;
+}
+
+int store_check_version(int64_t version, int64_t newest, bool create, struct error *err)
+{
+	if (version > newest)
+		return error_set(err, ERR_INPUT,
+				 "the task store's schema is version %" PRId64 ", newer than the %" PRId64
+				 " this program knows: use a newer program",
+				 version, newest);
+	if (version < newest && !create)
+		return error_set(err, ERR_INPUT,
+				 "the task store's schema is version %" PRId64 ", this program needs %" PRId64
+				 ": start sluiced once to bring it up to date",
+				 version, newest);
+	return 0;
 }
 
 int store_check_table_name(const char *name, struct error *err)
@@ -73,14 +96,14 @@ static const struct store_ops *find_driver(const char *url, struct error *err)
 	size_t i;
 
 	for (i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
-		size_t len = strlen(drivers[i]->scheme);
+		size_t len = strlen(drivers[i].scheme);
 
-		if (strncmp(url, drivers[i]->scheme, len) == 0 && url[len] == ':')
-			return drivers[i];
+		if (strncmp(url, drivers[i].scheme, len) == 0 && url[len] == ':')
+			return drivers[i].ops;
 	}
 	buf_init(&known);
 	for (i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
-		buf_printf(&known, "%s%s:", i > 0 ? ", " : "", drivers[i]->scheme);
+		buf_printf(&known, "%s%s:", i > 0 ? ", " : "", drivers[i].scheme);
 	error_set(err, ERR_INPUT, "no task store driver for this URL (there are: %s)", known.data);
 	buf_fini(&known);
 	return NULL;
@@ -112,7 +135,7 @@ struct store *store_open(struct loop *loop, const char *url, const struct store_
 		base.options.outbox_row_events = 500;
 	if (base.options.status_queues != NULL)
 		base.options.status_queues = mem_strdup(base.options.status_queues);
-	store = ops->open(&base, url + strlen(ops->scheme) + 1, create, err);
+	store = ops->open(&base, strchr(url, ':') + 1, create, err);
 	if (store == NULL)
 		mem_release((void *)(uintptr_t)base.options.status_queues);
 	return store;
@@ -213,6 +236,15 @@ void store_rescue(struct store *store, store_count_fn *done, void *user)
 void store_ready(struct store *store, store_depth_fn *done, void *user)
 {
 	request(store)->ready(store, done, user);
+}
+
+bool store_listen(struct store *store, store_hint_fn *fn, void *user)
+{
+	STORE_CHECK(store);
+	if (store->ops->listen == NULL)
+		return false;
+	store->ops->listen(store, fn, user);
+	return true;
 }
 
 void store_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,

@@ -2,8 +2,8 @@
 /*
  * The task store: tasks, current state and the outbox, in one database so that
  * one transaction covers all three. A family of drivers behind one ops struct,
- * found by URL scheme (sqlite: here; postgresql: next). Callers use the
- * store_* functions.
+ * found by URL scheme (sqlite:, postgresql:). Callers use the store_*
+ * functions.
  *
  * Asynchronous: a request returns at once, its callback runs later on the loop
  * thread that opened the store, exactly once, with err->code ERR_NONE on
@@ -154,6 +154,8 @@ typedef void store_json_fn(void *user, const char *json, size_t len, const struc
 typedef void store_count_fn(void *user, int64_t count, const struct error *err);
 typedef void store_depth_fn(void *user, const struct store_depth *rows, size_t count,
 			    const struct error *err);
+/* flow: which has new tasks; NULL: any may have. Valid during the call. */
+typedef void store_hint_fn(void *user, const char *flow);
 
 struct store_options {
 	const char *status_queues;	/* queues that take task status events, with commas; NULL: dropped */
@@ -220,6 +222,12 @@ void store_extend(struct store *store, struct store_lease *leases, size_t count,
 void store_rescue(struct store *store, store_count_fn *done, void *user);
 /* Flows that have ready rows, with how many: what the timer nudges workers about. */
 void store_ready(struct store *store, store_depth_fn *done, void *user);
+/*
+ * Calls fn, until the store is closed, soon after tasks were submitted anywhere.
+ * A hint and no more: some are merged, some get lost, so the caller polls
+ * besides. false: this store gives none.
+ */
+bool store_listen(struct store *store, store_hint_fn *fn, void *user);
 /* Rows of table where column = value, at most limit, newest id first, as a JSON array of objects. */
 void store_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,
 		  size_t limit, store_json_fn *done, void *user);

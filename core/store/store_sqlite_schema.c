@@ -12,16 +12,11 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-struct migration {
-	const char *name;
-	const char *sql;
-};
-
 /*
  * Appended to, never changed. The partial indexes hold only rows that are in
  * the state they serve, so that finding work costs the same at any depth.
  */
-static const struct migration migrations[] = {
+static const struct store_migration migrations[] = {
 	{"tasks, outbox and dead letters",
 	 "CREATE TABLE store_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
 	 "CREATE TABLE scrape_request_log ("
@@ -164,16 +159,8 @@ int sqlite_schema_open(struct sqlite_db *db, bool create, char id_r[UUID_TEXT_SI
 
 	if (read_version(db, &version, err) < 0)
 		return -1;
-	if (version > NEWEST)
-		return error_set(err, ERR_INPUT,
-				 "the task store's schema is version %" PRId64 ", newer than the %" PRId64
-				 " this program knows: use a newer program",
-				 version, NEWEST);
-	if (version < NEWEST && !create)
-		return error_set(err, ERR_INPUT,
-				 "the task store's schema is version %" PRId64 ", this program needs %" PRId64
-				 ": start sluiced once to bring it up to date",
-				 version, NEWEST);
+	if (store_check_version(version, NEWEST, create, err) < 0)
+		return -1;
 	if (version < NEWEST && migrate(db, err) < 0)
 		return -1;
 	statement = sqlite_query(db, err, "SELECT value FROM store_meta WHERE name = 'store_id'", "");

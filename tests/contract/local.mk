@@ -84,3 +84,14 @@ check_PROGRAMS += tests/contract/clickhouse_test
 tests_contract_clickhouse_test_SOURCES = tests/contract/clickhouse_test.c
 tests_contract_clickhouse_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/clickhouse_test
+
+# Runs against a server that tests/system/test_store_postgres.py starts.
+if HAVE_POSTGRESQL
+check_PROGRAMS += tests/contract/store_postgres_test
+tests_contract_store_postgres_test_SOURCES = \
+	tests/contract/store_cases.h \
+	tests/contract/store_fixture.c \
+	tests/contract/store_fixture.h \
+	tests/contract/store_postgres_test.c
+tests_contract_store_postgres_test_LDADD = core/libcore.a $(TEST_LIBS)
+endif

@@ -32,4 +32,7 @@ EXTRA_DIST += tests/modules/worker_unruly.c
 
 # Real servers, private ones; skipped where they are not installed.
 SYSTEM_TESTS += tests/system/test_clickhouse.py
-EXTRA_DIST += tests/system/servers.py
+EXTRA_DIST += tests/system/servers.py tests/system/conftest.py
+if HAVE_POSTGRESQL
+SYSTEM_TESTS += tests/system/test_store_postgres.py
+endif

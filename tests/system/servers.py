@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Private servers for tests: free loopback ports, folders of their own, nothing left behind."""
+import contextlib
 import ctypes
+import glob
 import os
+import pwd
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
+
+from harness import DEADLINE, poll
 
 PR_SET_PDEATHSIG = 1
 START = 120		# seconds a server may take to answer
@@ -22,12 +28,31 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+class NotInstalled(Exception):
+    """The server's programs are not on this machine."""
+
+
+def children_of(pid):
+    """All processes below pid."""
+    parents = {}
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(stat) as file:
+            fields = file.read().rpartition(")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(stat.split("/")[2]))
+    found, queue = [], [pid]
+    while queue:
+        below = parents.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
 
 
 class Server:
-    """A server process. What inherits says how it starts and when it answers."""
+    """A server process. What inherits says how it starts and when it answers.
+
+    It dies with the thread that started it: start it in the main one.
+    """
+    death = signal.SIGKILL
 
     def __init__(self, folder):
         self.folder = str(folder)
@@ -37,13 +62,20 @@ class Server:
     def command(self):
         raise NotImplementedError
 
+    def process_options(self):
+        return {}
+
+    def die_with_parent(self):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, self.death)
+
     def answers(self):
         raise NotImplementedError
 
     def start(self):
         with open(os.path.join(self.folder, "output"), "ab") as output:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                            start_new_session=True, preexec_fn=die_with_parent)
+                                            start_new_session=True, preexec_fn=self.die_with_parent,
+                                            **self.process_options())
         end = time.monotonic() + START
         while not self.answers():
             if self.process.poll() is not None:
@@ -155,6 +187,183 @@ class ClickHouse(Server):
             return self.query("SELECT 1", timeout=5) == [["1"]]
         except OSError:
             return False
+
+
+class Postgres(Server):
+    """PostgreSQL in a folder of its own. It refuses to run as root, and then runs as somebody else."""
+    death = signal.SIGQUIT		# its word for: stop at once and take the children along
+
+    def __init__(self, settings=(), durable=False):
+        self.bin = self.find()
+        self.account = None
+        super().__init__(tempfile.mkdtemp(prefix="sluice-postgres-"))
+        if os.getuid() == 0:
+            self.account = next(user for user in pwd.getpwall() if user.pw_name in ("postgres", "nobody"))
+            os.chown(self.folder, self.account.pw_uid, self.account.pw_gid)
+        self.port = free_port()
+        self.data = os.path.join(self.folder, "data")
+        self.settings = [f"fsync={'on' if durable else 'off'}", "max_connections=50", "shared_buffers=64MB",
+                         "deadlock_timeout=200ms", *settings]
+
+    @staticmethod
+    def find():
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: float(path.split("/")[4]))
+        if shutil.which("postgres"):
+            found.append(os.path.dirname(os.path.realpath(shutil.which("postgres"))))
+        if not found or not os.path.exists(os.path.join(found[-1], "initdb")):
+            raise NotInstalled("PostgreSQL's server (Debian: postgresql)")
+        return found[-1]
+
+    def process_options(self):
+        environment = {"PATH": os.environ["PATH"], "HOME": self.folder, "LC_ALL": "C.UTF-8"}
+        account = {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []} if self.account else {}
+        return dict(account, cwd=self.folder, env=environment)
+
+    def run(self, program, *arguments, check=True):
+        done = subprocess.run([os.path.join(self.bin, program), *arguments], stdin=subprocess.DEVNULL, text=True,
+                              capture_output=True, timeout=DEADLINE, **self.process_options())
+        if check and done.returncode != 0:
+            raise AssertionError(f"{program}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def command(self):
+        options = [part for setting in self.settings for part in ("-c", setting)]
+        return [os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-h", "127.0.0.1",
+                "-k", self.folder, *options]
+
+    def start(self):
+        if not os.path.exists(self.data):
+            self.run("initdb", "-D", self.data, "-A", "trust", "-U", "sluice", "-E", "UTF8", "--locale=C", "--no-sync")
+        return super().start()
+
+    def answers(self):
+        return self.run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "sluice", "-d", "postgres",
+                        check=False).returncode == 0
+
+    def signal(self, number):
+        # Its children lead process groups of their own.
+        for pid in [self.process.pid] + children_of(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self):
+        pids = children_of(self.process.pid)
+        super().kill()
+        poll("its processes to end", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+    def stop(self):
+        """A fast shutdown: transactions are rolled back, connections closed."""
+        if self.process is not None and self.process.poll() is None:
+            self.resume()
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=DEADLINE)
+
+    def __exit__(self, *_):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def sql(self, text, database="postgres"):
+        """Runs statements and returns the rows of the last one, each a text."""
+        return self.run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port),
+                        "-U", "sluice", "-d", database, "-c", text).stdout.splitlines()
+
+    def terminate_backends(self):
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                 " AND backend_type = 'client backend'")
+
+    def create_database(self, name):
+        self.sql(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def url(self, database="postgres", port=None):
+        return f"postgresql://sluice@127.0.0.1:{port or self.port}/{database}"
+
+
+class Proxy:
+    """Passes TCP connections on to a port, until told otherwise. Several connections, a thread for each direction."""
+
+    def __init__(self, target_port):
+        self.target_port = target_port
+        self.delay = 0.0	# seconds that each piece waits
+        self.refusing = False
+        self.lock = threading.Lock()
+        self.pairs = set()
+        self.trigger = None	# (bytes, forward): cut when a client sends these
+        self.triggered = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.refusing:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target_port), timeout=10)
+            except OSError:
+                client.close()
+                continue
+            server.settimeout(None)
+            pair = (client, server)
+            with self.lock:
+                self.pairs.add(pair)
+            for source, sink in (pair, pair[::-1]):
+                threading.Thread(target=self._pump, args=(pair, source, sink), daemon=True).start()
+
+    def _pump(self, pair, source, sink):
+        try:
+            while True:
+                piece = source.recv(65536)
+                if not piece:
+                    break
+                if self.delay:
+                    time.sleep(self.delay)
+                if source is pair[0] and self.trigger and self.trigger[0] in piece:
+                    forward, self.trigger = self.trigger[1], None
+                    if forward:
+                        sink.sendall(piece)
+                        time.sleep(0.2)		# so that the server is done with it
+                    self.triggered.set()
+                    break
+                sink.sendall(piece)
+        except OSError:
+            pass
+        self._close(pair)
+
+    def _close(self, pair):
+        with self.lock:
+            self.pairs.discard(pair)
+        for end in pair:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def cut(self):
+        """Every connection there is; new ones are passed on."""
+        for pair in list(self.pairs):
+            self._close(pair)
+
+    def cut_on(self, piece, forward):
+        """Cuts the connection on which a client sends piece, before or after the server got it."""
+        self.triggered.clear()
+        self.trigger = (piece, forward)
+
+    def refuse(self, refusing=True):
+        self.refusing = refusing
+        if refusing:
+            self.cut()
+
+    def close(self):
+        # A thread inside accept() is woken by the shutdown, not by the close.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.cut()
 
 
 class Tls:

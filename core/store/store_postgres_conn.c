@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection of the postgresql: driver on the loop, in pipeline mode: it
+ * is opened without blocking, carries one batch of statements at a time and
+ * tells when it is lost. Loop thread.
+ */
+#include "store/postgres.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+#define PREFIX "task store: "
+
+static void ignore_notice(void *user, const char *message)
+{
+	(void)user;
+	(void)message;
+}
+
+static void clear_batch(struct pg_conn *conn)
+{
+	size_t i;
+
+	for (i = 0; i < conn->batch.count; i++)
+		PQclear(conn->batch.results[i]);
+	conn->batch.count = 0;
+	error_clear(&conn->batch.error);
+	conn->batch.state[0] = conn->batch.constraint[0] = conn->batch.detail[0] = '\0';
+	conn->statements = conn->received = 0;
+}
+
+void pg_conn_close(struct pg_conn *conn)
+{
+	/* The handle goes first: PQfinish closes its descriptor. */
+	loop_fd_free(&conn->fd);
+	PQfinish(conn->pg);
+	conn->pg = NULL;
+	conn->phase = PG_CLOSED;
+	clear_batch(conn);
+	mem_free(&conn->batch.results);
+	mem_free(&conn->silent);
+	conn->cap = conn->silent_cap = 0;
+}
+
+static void lose(struct pg_conn *conn)
+{
+	const char *text = conn->batch.error.text;
+
+	if (conn->batch.error.code != ERR_NONE)
+		str_format(conn->problem, sizeof(conn->problem), "%s",
+			   str_starts(text, PREFIX) ? text + strlen(PREFIX) : text);
+	else
+		pg_message(conn->problem, sizeof(conn->problem), PQerrorMessage(conn->pg));
+	pg_conn_close(conn);
+	conn->on_lost(conn->user);
+}
+
+/* --- opening --- */
+
+static void on_socket(void *user, int fd, unsigned int events)
+{
+	(void)fd;
+	pg_conn_io(user, events);
+}
+
+/* libpq may have changed to another socket, even one of the same number. */
+static void watch(struct pg_conn *conn, unsigned int events)
+{
+	if (conn->phase == PG_CONNECTING || conn->fd == NULL) {
+		loop_fd_free(&conn->fd);
+		conn->socket = PQsocket(conn->pg);
+		conn->fd = loop_fd_new(conn->loop, conn->socket, on_socket, conn);
+	}
+	loop_fd_watch(conn->fd, events);
+}
+
+static void connected(struct pg_conn *conn)
+{
+	PQsetNoticeProcessor(conn->pg, ignore_notice, NULL);
+	if (PQsetnonblocking(conn->pg, 1) != 0 || PQenterPipelineMode(conn->pg) != 1) {
+		lose(conn);
+		return;
+	}
+	watch(conn, LOOP_READ);
+	conn->phase = PG_IDLE;
+	conn->on_ready(conn->user);
+}
+
+static void go_on_connecting(struct pg_conn *conn)
+{
+	/* Before libpq closes the socket under it. */
+	loop_fd_free(&conn->fd);
+	switch (PQconnectPoll(conn->pg)) {
+	case PGRES_POLLING_OK:
+		connected(conn);
+		break;
+	case PGRES_POLLING_READING:
+		watch(conn, LOOP_READ);
+		break;
+	case PGRES_POLLING_WRITING:
+		watch(conn, LOOP_WRITE);
+		break;
+	default:
+		lose(conn);
+	}
+}
+
+void pg_conn_open(struct pg_conn *conn)
+{
+	assert(conn->phase == PG_CLOSED);
+	clear_batch(conn);
+	conn->since_ms = clock_mono_ms();
+	conn->phase = PG_CONNECTING;
+	conn->pg = PQconnectStartParams(conn->target->keys, conn->target->values, 0);
+	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD)
+		lose(conn);
+	else
+		watch(conn, LOOP_WRITE); /* as libpq says: at first as if PQconnectPoll had asked for it */
+}
+
+/* --- batches --- */
+
+void pg_conn_add(struct pg_conn *conn, bool silent, const char *sql, int count, const char *const *values)
+{
+	assert(conn->phase == PG_IDLE);
+	if (conn->statements == 0)
+		clear_batch(conn);
+	if (conn->statements == conn->silent_cap) {
+		conn->silent_cap = conn->silent_cap == 0 ? 16 : conn->silent_cap * 2;
+		conn->silent = mem_realloc(conn->silent, conn->silent_cap * sizeof(*conn->silent));
+	}
+	conn->silent[conn->statements++] = silent;
+	/* A failure is the connection's, and shows when its answer is read. */
+	PQsendQueryParams(conn->pg, sql, count, NULL, values, NULL, NULL, 0);
+}
+
+static void flush(struct pg_conn *conn)
+{
+	watch(conn, PQflush(conn->pg) == 1 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+}
+
+void pg_conn_sync(struct pg_conn *conn)
+{
+	assert(conn->phase == PG_IDLE && conn->statements > 0);
+	conn->phase = PG_SENT;
+	conn->since_ms = clock_mono_ms();
+	PQpipelineSync(conn->pg);
+	flush(conn);
+}
+
+static void copy_field(char *out, size_t size, const PGresult *result, int field)
+{
+	pg_message(out, size, PQresultErrorField(result, field));
+}
+
+static void take_result(struct pg_conn *conn, PGresult *result)
+{
+	struct pg_batch *batch = &conn->batch;
+	bool silent = conn->received < conn->statements && conn->silent[conn->received];
+
+	conn->received++;
+	switch (PQresultStatus(result)) {
+	case PGRES_TUPLES_OK:
+	case PGRES_COMMAND_OK:
+		if (silent)
+			break;
+		if (batch->count == conn->cap) {
+			conn->cap = conn->cap == 0 ? 16 : conn->cap * 2;
+			batch->results = mem_realloc(batch->results, conn->cap * sizeof(*batch->results));
+		}
+		batch->results[batch->count++] = result;
+		return;
+	case PGRES_PIPELINE_ABORTED:
+		break;
+	default:
+		if (batch->error.code != ERR_NONE)
+			break;
+		pg_error(&batch->error, conn->pg, result);
+		copy_field(batch->state, sizeof(batch->state), result, PG_DIAG_SQLSTATE);
+		copy_field(batch->constraint, sizeof(batch->constraint), result, PG_DIAG_CONSTRAINT_NAME);
+		copy_field(batch->detail, sizeof(batch->detail), result, PG_DIAG_MESSAGE_DETAIL);
+	}
+	PQclear(result);
+}
+
+static void read_results(struct pg_conn *conn)
+{
+	int nulls = 0;
+
+	while (conn->phase == PG_SENT && PQisBusy(conn->pg) == 0) {
+		PGresult *result = PQgetResult(conn->pg);
+
+		/* One stands between the results of two statements; two mean that nothing more comes. */
+		if (result == NULL) {
+			if (++nulls > 1)
+				return;
+			continue;
+		}
+		nulls = 0;
+		if (PQresultStatus(result) != PGRES_PIPELINE_SYNC) {
+			take_result(conn, result);
+			continue;
+		}
+		PQclear(result);
+		conn->phase = PG_IDLE;
+		conn->statements = 0;
+		conn->on_batch(conn->user);
+		nulls = 0;
+	}
+}
+
+static void read_notifications(struct pg_conn *conn)
+{
+	PGnotify *notify;
+
+	while (conn->pg != NULL && (notify = PQnotifies(conn->pg)) != NULL) {
+		if (conn->on_notify != NULL)
+			conn->on_notify(conn->user, notify->extra);
+		PQfreemem(notify);
+	}
+}
+
+void pg_conn_io(struct pg_conn *conn, unsigned int events)
+{
+	if (conn->phase == PG_CONNECTING) {
+		go_on_connecting(conn);
+		return;
+	}
+	if ((events & LOOP_READ) != 0) {
+		PQconsumeInput(conn->pg); /* what came before a failure is still read */
+		read_results(conn);
+		if (conn->pg != NULL && PQstatus(conn->pg) == CONNECTION_BAD) {
+			lose(conn);
+			return;
+		}
+		read_notifications(conn);
+	}
+	if (conn->phase == PG_SENT)
+		flush(conn);
+}
+
+void pg_conn_wait(struct pg_conn *conn, int timeout_ms)
+{
+	struct pollfd fd = {.fd = PQsocket(conn->pg), .events = POLLIN};
+
+	assert(conn->phase == PG_SENT);
+	if (PQflush(conn->pg) == 1)
+		fd.events |= POLLOUT;
+	if (poll(&fd, 1, timeout_ms) > 0)
+		pg_conn_io(conn, LOOP_READ);
+}
