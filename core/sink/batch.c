@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "base/uuid.h"
 #include "sink/decode.h"
@@ -108,6 +109,25 @@ void batch_identity(const struct batch *batch, const struct sink_table *table, s
 	text_r->len = strlen(number);
 }
 
+/* --- the warehouse --- */
+
+void writer_heard(struct writer *writer, const struct error *err)
+{
+	bool silent = err != NULL && (writer->wh == NULL || warehouse_code(writer->wh) == 0) &&
+		      err->code != ERR_INPUT && err->code != ERR_LIMIT;
+
+	if (writer->away && !silent)
+		writer->answered_ms = clock_mono_ms();
+	writer->away = silent;
+}
+
+static int open_warehouse(struct writer *writer, struct error *err)
+{
+	writer->wh = sink_table_open(writer->table, writer->url, &writer->durability, err);
+	writer_heard(writer, writer->wh != NULL ? NULL : err);
+	return writer->wh != NULL ? 0 : -1;
+}
+
 /* --- inserting --- */
 
 /* One attempt's way through the rows; lives on the stack of batch_attempt. */
@@ -156,7 +176,12 @@ static int insert(struct attempt *attempt, const uint32_t *rows, size_t count, s
 		native_block_encode(batch->block, 0, count, &attempt->data);
 	else
 		native_block_encode_rows(batch->block, rows, count, &attempt->data);
-	return warehouse_insert(writer->wh, &insert, err);
+	if (warehouse_insert(writer->wh, &insert, err) < 0) {
+		writer_heard(writer, err);
+		return -1;
+	}
+	writer_heard(writer, NULL);
+	return 0;
 }
 
 static size_t keep_open(const struct batch *batch, uint32_t *rows, size_t count)
@@ -345,17 +370,24 @@ static void insert_all(struct batch *batch, struct writer *writer)
 	buf_fini(&attempt.identities);
 }
 
+static int prepare(struct batch *batch, struct writer *writer)
+{
+	batch->outcome = BATCH_FAILED;
+	if (writer->wh == NULL && open_warehouse(writer, &batch->err) < 0)
+		return -1;
+	return batch->suspect ? batch_lookup(batch, writer, &batch->err) : 0;
+}
+
 void batch_attempt(struct batch *batch, struct writer *writer)
 {
-	batch->outcome = BATCH_DONE;
 	error_clear(&batch->err);
 	batch->counts = (struct batch_counts){ 0 };
 	if (batch->block == NULL)
 		batch_decode(batch, writer);
-	if (batch->suspect && batch_lookup(batch, writer, &batch->err) < 0) {
-		batch->outcome = BATCH_FAILED;
-		batch->counts.errors++;
+	if (prepare(batch, writer) < 0) {
+		batch->counts.errors += batch->outcome == BATCH_FAILED;
 		return;
 	}
+	batch->outcome = BATCH_DONE;
 	insert_all(batch, writer);
 }

@@ -50,6 +50,7 @@ enum batch_outcome {
 	BATCH_DONE,		/* every row is settled or a letter */
 	BATCH_BUSY,		/* the warehouse asks to wait */
 	BATCH_UNCLEAR,		/* some rows may have arrived: they are suspect now */
+	BATCH_EARLY,		/* suspects that may not be looked up before wait_ms are over */
 	BATCH_FAILED		/* the table's fault, or the server's */
 };
 
@@ -79,6 +80,7 @@ struct batch {
 
 	/* of the last attempt */
 	enum batch_outcome outcome;
+	int64_t wait_ms;		/* BATCH_EARLY */
 	struct error err;
 	struct batch_counts counts;
 };
@@ -93,13 +95,20 @@ size_t batch_count_events(const struct bus_message *message);
 /* What inserts: one per sink, used by its thread. */
 struct writer {
 	const struct sink_table *table;
-	struct warehouse *wh;
+	const char *url;		/* the warehouse's, for when wh is not open yet */
+	struct warehouse *wh;		/* or NULL */
 	struct decoder *decoder;
 	const char *node;
 	int64_t deadline_ms;
 	enum warehouse_durability durability;
 	uint64_t inserts;		/* the number in query ids */
+	int64_t hold_ms;		/* how long suspects wait before they are looked up */
+	bool away;			/* the last call got no answer from the warehouse */
+	int64_t answered_ms;		/* monotonic time of its first answer after that; 0: it was never away */
 };
+
+/* Takes note of whether the warehouse answered: err is NULL after success. */
+void writer_heard(struct writer *writer, const struct error *err);
 
 /*
  * Decodes (the first time), looks suspects up, inserts what is open, bisects
@@ -115,7 +124,10 @@ void batch_identity(const struct batch *batch, const struct sink_table *table, s
 void batch_add_letter(struct batch *batch, const struct bus_letter *letter);
 /* batch_decode.c: all messages into rows and letters. */
 void batch_decode(struct batch *batch, struct writer *writer);
-/* batch_lookup.c: settles those suspect rows that the table has or that repeat others. -1: cannot be asked now. */
+/*
+ * batch_lookup.c: settles those suspect rows that the table has or that repeat
+ * others. -1: cannot be asked now; sets outcome and, when it is too early, wait_ms.
+ */
 int batch_lookup(struct batch *batch, struct writer *writer, struct error *err);
 
 #endif

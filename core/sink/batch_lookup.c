@@ -11,12 +11,16 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "sink/batch.h"
 #include "sink/table.h"
 #include "warehouse/native.h"
 
 /* A longer list of values narrows nothing. */
 #define FILTER_VALUES 256
+/* An insert that nobody waits for is told to stop after so many times its deadline; until it is gone: */
+#define KILL_DEADLINES 2
+#define ORPHANS_MS 1000
 
 struct lookup {
 	struct batch *batch;
@@ -149,8 +153,10 @@ static int ask(struct lookup *lookup, struct error *err)
 		.ids = lookup->ids, .id_count = lookup->count, .deadline_ms = lookup->writer->deadline_ms
 	};
 
-	if (warehouse_lookup(lookup->writer->wh, &question, found, err) < 0)
+	if (warehouse_lookup(lookup->writer->wh, &question, found, err) < 0) {
+		writer_heard(lookup->writer, err);
 		return -1;
+	}
 	for (size_t i = 0; i < lookup->count; i++) {
 		struct batch_row *row = &batch->rows[lookup->rows[i]];
 
@@ -165,13 +171,54 @@ static int ask(struct lookup *lookup, struct error *err)
 	return 0;
 }
 
+/* --- when --- */
+
+static int too_early(struct batch *batch, int64_t wait_ms)
+{
+	batch->outcome = BATCH_EARLY;
+	batch->wait_ms = wait_ms;
+	return -1;
+}
+
+/*
+ * What has not arrived yet cannot be found: an insert may go on in a server
+ * without us, or may have been on its way while the server was away.
+ */
+static int may_ask(struct batch *batch, struct writer *writer, struct error *err)
+{
+	int64_t now = clock_mono_ms();
+	char mine[128];
+	const struct warehouse_orphans orphans = {
+		.database = writer->table->database, .table = writer->table->name, .query_id = mine,
+		.older_ms = writer->hold_ms < writer->deadline_ms ? writer->hold_ms : writer->deadline_ms,
+		.kill_ms = KILL_DEADLINES * writer->deadline_ms, .deadline_ms = writer->deadline_ms
+	};
+	size_t running;
+
+	str_format(mine, sizeof(mine), "/%s/", writer->table->sink->name);
+	if (warehouse_orphans(writer->wh, &orphans, &running, err) < 0) {
+		writer_heard(writer, err);
+		return -1;
+	}
+	writer_heard(writer, NULL);
+	if (running > 0) {
+		error_set(err, ERR_BUSY, "%zu inserts that nobody waits for still run", running);
+		return too_early(batch, ORPHANS_MS);
+	}
+	if (writer->answered_ms != 0 && now < writer->answered_ms + writer->hold_ms)
+		return too_early(batch, writer->answered_ms + writer->hold_ms - now);
+	return 0;
+}
+
 int batch_lookup(struct batch *batch, struct writer *writer, struct error *err)
 {
 	struct lookup lookup = { .batch = batch, .writer = writer, .arena = arena_new() };
 	int rc = 0;
 
 	gather(&lookup);
-	if (lookup.count > 0) {
+	if (lookup.count > 0)
+		rc = may_ask(batch, writer, err);
+	if (lookup.count > 0 && rc == 0) {
 		make_filters(&lookup);
 		rc = ask(&lookup, err);
 	}

@@ -230,6 +230,14 @@ static void put_back(struct consumer *consumer, struct batch *batch)
 	list_append(consumer->sealed.next, &batch->node);	/* before the first */
 	if (batch->outcome == BATCH_UNCLEAR)
 		batch->not_before_ms = loop_now_ms(consumer->options.loop) + consumer->options.suspect_wait_ms;
+	if (batch->outcome == BATCH_EARLY) {		/* others may go on */
+		batch->not_before_ms = loop_now_ms(consumer->options.loop) + batch->wait_ms;
+		if (batch->err.code != ERR_NONE && log_limited(&consumer->log_state, LOG_MS))
+			log_warning("suspect events wait sink=%s: %s", name_of(consumer), batch->err.text);
+		if (consumer->draining)
+			abandon(consumer, &consumer->sealed);
+		return;
+	}
 	if (batch->outcome == BATCH_BUSY) {
 		wait_ms = backoff_next(&consumer->busy);
 		if (log_limited(&consumer->log_state, LOG_MS))
@@ -395,7 +403,8 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 	backoff_init(&consumer->probe, options->breaker_first_ms, options->breaker_cap_ms);
 	backoff_init(&consumer->busy, options->breaker_first_ms, options->breaker_cap_ms);
 	consumer->writer = (struct writer){
-		.table = options->table, .wh = options->wh, .node = options->node,
+		.table = options->table, .url = options->warehouse, .wh = options->wh, .node = options->node,
+		.hold_ms = options->suspect_wait_ms, .away = options->wh == NULL,
 		.deadline_ms = options->deadline_ms, .durability = options->durability,
 		.decoder = decoder_new(options->table)
 	};

@@ -30,7 +30,8 @@ struct consumer_options {	/* what is pointed to is borrowed for the consumer's l
 	const char *bus;		/* URL */
 	const char *queue;
 	const struct sink_table *table;
-	struct warehouse *wh;		/* becomes the consumer's, also when it cannot be made */
+	const char *warehouse;		/* URL, for when wh is NULL: the sink's thread opens it with the first batch */
+	struct warehouse *wh;		/* becomes the consumer's, also when it cannot be made; or NULL */
 	const char *node;		/* for query ids */
 	size_t batch_rows, batch_bytes;
 	int64_t batch_age_ms;

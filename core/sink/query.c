@@ -29,7 +29,8 @@
 
 struct query_service {
 	struct loop_thread *thread;
-	struct warehouse *reading, *writing;	/* the thread's */
+	const char *url, *database;
+	struct warehouse *reading, *writing;	/* the thread's; NULL until they are needed */
 	size_t waiting;				/* queries taken and not answered */
 	atomic_int answering;			/* threads that write */
 };
@@ -189,12 +190,43 @@ static void answer(struct query *query)
 
 /* --- asking --- */
 
+static int create_database(const char *url, const char *database, struct error *err)
+{
+	struct warehouse *wh = warehouse_open(url, NULL, err);
+	struct buf sql;
+	int rc;
+
+	if (wh == NULL)
+		return -1;
+	buf_init(&sql);
+	buf_adds(&sql, "CREATE DATABASE IF NOT EXISTS ");
+	sql_name(&sql, database);
+	rc = warehouse_query(wh, sql.data, "TSV", 0, NULL, err);
+	buf_fini(&sql);
+	warehouse_close(&wh);
+	return rc;
+}
+
+/* The session for this kind of statement, or NULL. */
+static struct warehouse *session(struct query_service *service, bool write, struct error *err)
+{
+	struct warehouse **wh = write ? &service->writing : &service->reading;
+	const struct warehouse_options options = { .database = service->database, .readonly = !write };
+
+	if (*wh == NULL && create_database(service->url, service->database, err) == 0)
+		*wh = warehouse_open(service->url, &options, err);
+	return *wh;
+}
+
 static int ask(struct query *query, int *code_r, struct error *err)
 {
-	struct warehouse *wh = query->write ? query->service->writing : query->service->reading;
+	struct warehouse *wh;
 
 	*code_r = 0;
 	if (!query->write && query_check(query->sql, err) < 0)
+		return -1;
+	wh = session(query->service, query->write, err);
+	if (wh == NULL)
 		return -1;
 	if (warehouse_query(wh, query->sql, query->format, QUERY_DEADLINE_MS, &query->out, err) < 0) {
 		*code_r = warehouse_code(wh);
@@ -255,37 +287,13 @@ void query_serve(struct query_service *service, const struct json *request, int 
 
 /* --- life --- */
 
-static int create_database(const char *url, const char *database, struct error *err)
-{
-	struct warehouse *wh = warehouse_open(url, NULL, err);
-	struct buf sql;
-	int rc;
-
-	if (wh == NULL)
-		return -1;
-	buf_init(&sql);
-	buf_adds(&sql, "CREATE DATABASE IF NOT EXISTS ");
-	sql_name(&sql, database);
-	rc = warehouse_query(wh, sql.data, "TSV", 0, NULL, err);
-	buf_fini(&sql);
-	warehouse_close(&wh);
-	return rc;
-}
-
-struct query_service *query_service_new(struct loop *loop, const char *url, const char *database,
-					struct error *err)
+struct query_service *query_service_new(struct loop *loop, const char *url, const char *database)
 {
 	struct query_service *service = mem_alloc(sizeof(*service));
-	struct warehouse_options options = { .database = database };
 
 	service->thread = loop_thread_new(loop, "queries");
-	if (create_database(url, database, err) == 0)
-		service->writing = warehouse_open(url, &options, err);
-	options.readonly = true;
-	if (service->writing != NULL)
-		service->reading = warehouse_open(url, &options, err);
-	if (service->reading == NULL)
-		query_service_free(&service);
+	service->url = url;
+	service->database = database;
 	return service;
 }
 

@@ -18,9 +18,8 @@ struct json;
 struct loop;
 struct query_service;
 
-/* url, database: borrowed. */
-struct query_service *query_service_new(struct loop *loop, const char *url, const char *database,
-					struct error *err);
+/* url, database: borrowed. The warehouse is opened by the first query. */
+struct query_service *query_service_new(struct loop *loop, const char *url, const char *database);
 /* Takes fd over. */
 void query_serve(struct query_service *service, const struct json *request, int fd);
 /* Waits for the query under way and for answers being written. NULL tolerated. */

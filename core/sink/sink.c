@@ -33,23 +33,34 @@ struct sink {
 	struct consumer **consumers;
 	size_t count, drained;
 	struct query_service *queries;
+	const char *database;
+	bool away;			/* the warehouse did not answer at start */
 	char node[HOST_NAME_MAX + 1];
 };
 
-static enum warehouse_durability durability_of(const struct conf_sink *conf, struct warehouse *wh)
+static enum warehouse_durability durability_of(const struct conf_sink *conf)
 {
-	switch (conf->durability) {
-	case CONF_QUORUM:
-		return WAREHOUSE_QUORUM;
-	case CONF_INSERTED:
-		return WAREHOUSE_INSERTED;
-	default:
-		break;
-	}
-	if (warehouse_features(wh)->fsync)
-		return WAREHOUSE_FSYNC;
-	log_warning("this warehouse cannot fsync an insert: a power cut may cost the last rows sink=%s", conf->name);
-	return WAREHOUSE_INSERTED;
+	return conf->durability == CONF_QUORUM ? WAREHOUSE_QUORUM :
+		conf->durability == CONF_INSERTED ? WAREHOUSE_INSERTED : WAREHOUSE_FSYNC;
+}
+
+/*
+ * Servers that do not answer now will: the sink's thread goes on trying. What
+ * a server says against a table, and trouble of an embedded warehouse, ends the role.
+ */
+static int open_table(struct sink *sink, struct consumer_options *options, struct error *err)
+{
+	bool remote = warehouse_remote(options->warehouse);
+
+	if (!sink->away)
+		options->wh = sink_table_open(options->table, options->warehouse, &options->durability, err);
+	if (options->wh != NULL || sink->away)
+		return 0;
+	if (!remote || err->code == ERR_INPUT)
+		return -1;
+	log_warning("the warehouse does not answer yet: %s", err->text);
+	sink->away = true;
+	return 0;
 }
 
 static size_t batch_bytes(const struct sink *sink, const struct conf_sink *conf, size_t sinks)
@@ -71,6 +82,7 @@ static int add_consumer(struct sink *sink, const struct conf_sink *conf, size_t 
 	const struct sl_sink *declared = plugin_find_sink(sink->role->plugins, conf->name, NULL);
 	struct consumer_options options = {
 		.loop = sink->role->loop, .store = sink->store, .bus = model->bus, .queue = conf->queue,
+		.warehouse = model->warehouse, .durability = durability_of(conf),
 		.node = sink->node, .batch_rows = (size_t)conf->batch_rows,
 		.batch_bytes = batch_bytes(sink, conf, sinks), .batch_age_ms = conf->batch_age_ms,
 		.unacked_messages = (size_t)conf->prefetch, .deadline_ms = conf->deadline_ms,
@@ -81,18 +93,12 @@ static int add_consumer(struct sink *sink, const struct conf_sink *conf, size_t 
 
 	if (declared == NULL)
 		return error_set(err, ERR_INPUT, "sink %s: no plugin offers it", conf->name);
-	options.table = sink_table_new(declared, DATABASE, conf->table != NULL ? conf->table : declared->table,
+	options.table = sink_table_new(declared, sink->database, conf->table != NULL ? conf->table : declared->table,
 				       sink->role->arena, err);
 	if (options.table == NULL)
 		return -1;
-	options.wh = warehouse_open(model->warehouse, NULL, err);
-	if (options.wh == NULL)
+	if (open_table(sink, &options, err) < 0)
 		return -1;
-	options.durability = durability_of(conf, options.wh);
-	if (sink_table_ensure(options.table, options.wh, options.durability, err) < 0) {
-		warehouse_close(&options.wh);
-		return -1;
-	}
 	sink->consumers[sink->count] = consumer_new(&options, err);
 	if (sink->consumers[sink->count] == NULL)
 		return -1;
@@ -126,11 +132,14 @@ static int start(struct role *role, struct error *err)
 	sink->role = role;
 	if (gethostname(sink->node, sizeof(sink->node) - 1) != 0)
 		str_format(sink->node, sizeof(sink->node), "node");
+	sink->database = warehouse_database(role->conf->warehouse, role->arena);
+	if (sink->database == NULL)
+		sink->database = DATABASE;
 	sink->store = role_open_store(role, err);
 	if (sink->store == NULL || add_consumers(sink, err) < 0)
 		return -1;
-	sink->queries = query_service_new(role->loop, role->conf->warehouse, DATABASE, err);
-	return sink->queries != NULL ? 0 : -1;
+	sink->queries = query_service_new(role->loop, role->conf->warehouse, sink->database);
+	return 0;
 }
 
 static void on_drained(void *user)

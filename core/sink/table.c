@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "log/log.h"
 #include "sink/decode.h"
 
 #define DAY_S 86400
@@ -117,6 +118,23 @@ int sink_table_ensure(const struct sink_table *table, struct warehouse *wh, enum
 	rc = warehouse_ensure_table(wh, &spec, err);
 	mem_free(&columns);
 	return rc < 0 ? error_prefix(err, "sink %s", table->sink->name) : 0;
+}
+
+struct warehouse *sink_table_open(const struct sink_table *table, const char *url,
+				  enum warehouse_durability *durability, struct error *err)
+{
+	struct warehouse *wh = warehouse_open(url, NULL, err);
+
+	if (wh == NULL)
+		return NULL;
+	if (*durability == WAREHOUSE_FSYNC && !warehouse_features(wh)->fsync) {
+		log_warning("this warehouse cannot fsync an insert: a power cut may cost the last rows sink=%s",
+			    table->sink->name);
+		*durability = WAREHOUSE_INSERTED;
+	}
+	if (sink_table_ensure(table, wh, *durability, err) < 0)
+		warehouse_close(&wh);
+	return wh;
 }
 
 struct native_block *sink_table_block(const struct sink_table *table)

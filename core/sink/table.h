@@ -52,6 +52,12 @@ const struct sink_table *sink_table_new(const struct sl_sink *sink, const char *
 /* Creates or checks the table: warehouse_ensure_table, the sink's name put before errors. */
 int sink_table_ensure(const struct sink_table *table, struct warehouse *wh, enum warehouse_durability durability,
 		      struct error *err);
+/*
+ * Opens the warehouse for this sink and makes its table ready. *durability is
+ * lowered, and that logged, where the warehouse cannot fsync. Any thread.
+ */
+struct warehouse *sink_table_open(const struct sink_table *table, const char *url,
+				  enum warehouse_durability *durability, struct error *err);
 /* An empty block with the table's columns. */
 struct native_block *sink_table_block(const struct sink_table *table);
 /* The partition of a complete row, as a number that is equal for equal partitions. */

@@ -139,6 +139,14 @@ void warehouse_close(struct warehouse **wh)
 	mem_free(wh);
 }
 
+bool warehouse_remote(const char *url)
+{
+	const char *rest;
+	const struct warehouse_ops *ops = driver_of(url, &rest);
+
+	return ops && ops->hosts;
+}
+
 const char *warehouse_database(const char *url, struct arena *arena)
 {
 	const char *rest = NULL;

@@ -63,6 +63,8 @@ struct warehouse *warehouse_open(const char *url, const struct warehouse_options
 void warehouse_close(struct warehouse **wh);
 /* borrowed, as long as the handle */
 const struct warehouse_features *warehouse_features(const struct warehouse *wh);
+/* Whether the URL is of servers, which may be away while this process runs. */
+bool warehouse_remote(const char *url);
 /* The database that the URL names, in arena, or NULL. The URL is not checked otherwise. */
 const char *warehouse_database(const char *url, struct arena *arena);
 /* The ClickHouse error code of the last failed call, 0 when the server gave none. */

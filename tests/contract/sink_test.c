@@ -104,8 +104,8 @@ static void open_consumer(struct bench *bench, size_t at, const char *queue, con
 	bench->options.queue = queue;
 	bench->options.table = sink_table_new(&declared, "d", table, bench->arena, &err);
 	assert_non_null(bench->options.table);
-	bench->options.wh = warehouse_open("fake:", NULL, &err);
-	if (bench->options.wh == NULL)
+	bench->options.wh = bench->options.warehouse ? NULL : warehouse_open("fake:", NULL, &err);
+	if (bench->options.wh == NULL && bench->options.warehouse == NULL)
 		fail_msg("%s", err.text);
 	bench->consumers[at] = consumer_new(&bench->options, &err);
 	if (bench->consumers[at] == NULL)
@@ -528,6 +528,57 @@ static void test_unclear_insert_waits(void **state)
 	assert_true(outbox_bytes(bench) > 0);
 }
 
+/* An insert of before goes on in the server: what it brings cannot be found yet. */
+static void test_suspects_wait_for_orphans(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_orphans(1);
+	put_events(bench, "q", "a", 0, 20);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, stats_of(bench, 0).attempts > 0);
+	/* Others go on meanwhile. */
+	put_events(bench, "q", "b", 0, 10);
+	UNTIL(bench, fake_warehouse_rows("t") == 10);
+	expect_each_once("t", "b", 10);
+	assert_int_equal(fake_warehouse_lookups(), 0);
+	for (int i = 0; i < 20; i++) {		/* the insert ends */
+		char id[16];
+
+		str_format(id, sizeof(id), "a%d", i);
+		fake_warehouse_put("t", id);
+	}
+	fake_warehouse_orphans(0);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 20);
+	assert_false(stats_of(bench, 0).open);
+}
+
+/* The consumer begins before the warehouse answers; events of before wait on from its first answer. */
+static void test_warehouse_away_at_start(void **state)
+{
+	struct bench *bench = *state;
+	int64_t back_ms;
+
+	fake_warehouse_orphans(0);
+	fake_warehouse_away(true);
+	bench->options.warehouse = "fake:";
+	bench->options.suspect_wait_ms = 400;
+	put_events(bench, "q", "a", 0, 20);
+	open_consumer(bench, 0, "q", "t");
+	put_events(bench, "q", "b", 0, 10);
+	UNTIL(bench, stats_of(bench, 0).open);
+	run_a_while(bench);
+	assert_int_equal(fake_warehouse_rows("t"), 0);
+	back_ms = clock_mono_ms();
+	fake_warehouse_away(false);
+	UNTIL(bench, fake_warehouse_lookups() > 0);
+	assert_true(clock_mono_ms() - back_ms >= 400);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 20);
+	expect_each_once("t", "b", 10);
+}
+
 /* Killed after the insert and before the acknowledgement. */
 static void test_restart_after_the_insert(void **state)
 {
@@ -697,6 +748,7 @@ int main(void)
 		TEST(test_unclear_insert_waits),
 		TEST(test_restart_after_the_insert),
 		TEST(test_restart_before_the_insert),
+		TEST(test_suspects_wait_for_orphans), TEST(test_warehouse_away_at_start),
 		TEST(test_suspects_one_by_one),
 		TEST(test_events_without_identity_restart),
 		TEST(test_memory_is_bounded),

@@ -29,8 +29,8 @@ struct fake_row {
 static struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t opened;
-	bool closed;
-	size_t waiting, lookups, mixed;
+	bool closed, away;
+	size_t waiting, lookups, mixed, orphans;
 	struct fake_row *rows;
 	size_t count, cap;
 	struct {
@@ -168,7 +168,16 @@ static int fake_query(void *conn, const struct driver_query *query, struct buf *
 
 	(void)conn;
 	pthread_mutex_lock(&fake.mutex);
-	if (strstr(query->sql, "system.settings") != NULL)
+	if (fake.away)
+		rc = failed(0, code_r, ERR_IO, err, "connection refused");
+	else if (strstr(query->sql, "system.processes") != NULL)
+		for (size_t i = 0; i < fake.orphans; i++)
+			buf_adds(out, "node/events/1/1\t0\n");
+	else if (str_starts(query->sql, "DESCRIBE TABLE"))
+		buf_adds(out, "id\tString\t\t\nv\tNullable(String)\t\t\nat\tDateTime\t\t\n");
+	else if (strstr(query->sql, "FROM system.tables") != NULL)
+		buf_adds(out, "MergeTree\t\tat\t\n");
+	else if (strstr(query->sql, "system.settings") != NULL)
 		buf_adds(out, "version 26.1\nset insert_deduplication_token\n");
 	else if (str_starts(query->sql, "SELECT DISTINCT assumeNotNull"))
 		look_up(query->sql, out);
@@ -222,7 +231,7 @@ static int insert_into(int table, const struct driver_insert *insert, int *code_
 	if (fake.tables[table].times > 0)
 		fake.tables[table].times--;
 	read_block(table, insert->data, insert->len);
-	if (fault == FAKE_IO)
+	if (fault == FAKE_IO || fake.away)
 		rc = failed(0, code_r, ERR_IO, err, "connection refused");
 	else if (fault == FAKE_BUSY)
 		rc = failed(252, code_r, ERR_IO, err, "Code: 252. DB::Exception: Too many parts (300)");
@@ -256,7 +265,7 @@ static int fake_insert(void *conn, const struct driver_insert *insert, int *code
 	return rc;
 }
 
-static const struct warehouse_ops ops = {
+static struct warehouse_ops ops = {
 	.scheme = "fake", .dies_with_process = true, .query_bytes = 1 << 20,
 	.open = fake_open, .close = fake_close, .query = fake_query, .insert = fake_insert
 };
@@ -271,7 +280,9 @@ void fake_warehouse_add(void)
 void fake_warehouse_reset(void)
 {
 	pthread_mutex_lock(&fake.mutex);
-	fake.closed = false;
+	fake.closed = fake.away = false;
+	fake.orphans = 0;
+	ops.dies_with_process = true;
 	fake.count = fake.lookups = fake.mixed = fake.token_count = 0;
 	fake.refuse[0] = '\0';
 	memset(fake.tables, 0, sizeof(fake.tables));
@@ -287,6 +298,21 @@ void fake_warehouse_fail(const char *table, enum fake_fault fault, int times)
 	pthread_mutex_lock(&fake.mutex);
 	fake.tables[table_of(table)].fault = fault;
 	fake.tables[table_of(table)].times = times;
+	pthread_mutex_unlock(&fake.mutex);
+}
+
+void fake_warehouse_orphans(size_t running)
+{
+	pthread_mutex_lock(&fake.mutex);
+	ops.dies_with_process = false;
+	fake.orphans = running;
+	pthread_mutex_unlock(&fake.mutex);
+}
+
+void fake_warehouse_away(bool away)
+{
+	pthread_mutex_lock(&fake.mutex);
+	fake.away = away;
 	pthread_mutex_unlock(&fake.mutex);
 }
 

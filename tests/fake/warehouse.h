@@ -26,6 +26,10 @@ enum fake_fault {
 void fake_warehouse_fail(const char *table, enum fake_fault fault, int times);
 /* Refuses blocks that hold a row whose id contains text. NULL: none. */
 void fake_warehouse_refuse_ids(const char *text);
+/* From now on handles are of a server, where INSERTs outlive their process, and so many of them run. */
+void fake_warehouse_orphans(size_t running);
+/* Nothing is answered, neither to handles being opened. */
+void fake_warehouse_away(bool away);
 /* Closed: inserts wait before they do anything. */
 void fake_warehouse_gate(bool closed);
 /* Inserts that wait at the gate. */
