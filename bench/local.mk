@@ -12,3 +12,7 @@ bench_store_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 EXTRA_PROGRAMS += bench/sink_bench
 bench_sink_bench_SOURCES = bench/sink_bench.c
 bench_sink_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
+
+EXTRA_PROGRAMS += bench/warehouse_bench
+bench_warehouse_bench_SOURCES = bench/warehouse_bench.c
+bench_warehouse_bench_LDADD = core/libcore.a $(SLUICE_LIBS)

@@ -10,7 +10,7 @@
 enum family { TASKS, OBJECTS, BUS, LIMITS, WAREHOUSE, FAMILIES };
 
 /* What may follow the scheme's colon. With NOTHING the colon may be left out: YAML wants `direct:` quoted. */
-enum rest { NOTHING, ABSOLUTE_PATH, ANYTHING };
+enum rest { NOTHING, ABSOLUTE_PATH, HOSTS, ANYTHING };
 
 static const struct scheme {
 	enum family family;
@@ -21,13 +21,15 @@ static const struct scheme {
 	{OBJECTS, "file", ABSOLUTE_PATH}, {OBJECTS, "s3", ANYTHING},
 	{BUS, "direct", NOTHING}, {BUS, "amqp", ANYTHING}, {BUS, "amqps", ANYTHING},
 	{LIMITS, "local", NOTHING}, {LIMITS, "redis", ANYTHING},
-	{WAREHOUSE, "chdb", ABSOLUTE_PATH}, {WAREHOUSE, "clickhouse", ANYTHING}, {WAREHOUSE, "clickhouses", ANYTHING}
+	{WAREHOUSE, "chdb", ABSOLUTE_PATH}, {WAREHOUSE, "clickhouse", HOSTS}, {WAREHOUSE, "clickhouses", HOSTS}
 };
 #define SCHEMES (sizeof(schemes) / sizeof(schemes[0]))
 
 /* The supported mixes, as flows.yaml(5) shows them. A scheme in none of them is not built yet. */
 static const char *const mixes[][FAMILIES] = {
-	{"sqlite", "file", "direct", "local", "chdb"}
+	{"sqlite", "file", "direct", "local", "chdb"},
+	{"sqlite", "file", "direct", "local", "clickhouse"},
+	{"sqlite", "file", "direct", "local", "clickhouses"}
 };
 #define MIXES (sizeof(mixes) / sizeof(mixes[0]))
 
@@ -112,6 +114,8 @@ static const char *check_store(struct conf_walk *walk, const struct conf_node *n
 	} else if (found->rest == ABSOLUTE_PATH && colon[1] != '/') {
 		conf_complain(walk, node, NULL, "\"%s:\" needs an absolute path, such as %s", scheme,
 			      stores[family].example);
+	} else if (found->rest == HOSTS && (!str_starts(colon, "://") || strchr("/?#", colon[3]) != NULL)) {
+		conf_complain(walk, node, NULL, "\"%s:\" needs a host, such as %s://HOST/DATABASE", scheme, scheme);
 	} else {
 		return scheme;
 	}

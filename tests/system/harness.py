@@ -28,7 +28,7 @@ stores:
   tasks: sqlite:${{STATE}}/sluice.db
   bus: direct
   limits: local
-  warehouse: chdb:${{STATE}}/warehouse
+  warehouse: {warehouse}
   objects: file:${{STATE}}/objects
 {extra}
 sources:
@@ -42,10 +42,10 @@ sources:
 flows:
 {flows}
 sinks:
-  profile_log_events: {{}}
-  post_log_events: {{}}
-  order_log_events: {{}}
-  scrape_request_log_events: {{}}
+  profile_log_events: {{{sink}}}
+  post_log_events: {{{sink}}}
+  order_log_events: {{{sink}}}
+  scrape_request_log_events: {{{sink}}}
 """
 
 FLOWS = ["refresh_profile_by_handle", "refresh_profile_by_profile_id", "refresh_profile_basic",
@@ -80,7 +80,8 @@ class Sim:
 class Daemon:
     """sluiced on a folder; may be killed and started again."""
 
-    def __init__(self, folder, sim, mode="single", flows=None, extra="", config=None, environment=None):
+    def __init__(self, folder, sim, mode="single", flows=None, extra="", config=None, environment=None,
+                 warehouse="chdb:${STATE}/warehouse", sink=""):
         self.folder = str(folder)
         self.state = os.path.join(self.folder, "state")
         self.config = config or os.path.join(self.folder, "flows.yaml")
@@ -89,7 +90,8 @@ class Daemon:
         if config is None:
             lines = flows or "\n".join(f"  {flow}: {{workers: 1, concurrency: 5}}" for flow in FLOWS)
             with open(self.config, "w") as out:
-                out.write(CONFIG.format(mode=mode, sim=sim, extra=extra, flows=lines))
+                out.write(CONFIG.format(mode=mode, sim=sim, extra=extra, flows=lines, warehouse=warehouse,
+                                        sink=sink))
         self.environment = dict(os.environ, SLUICE_PLUGIN_PATH=os.path.join(BUILD, "plugins.d"), SLUICE_SBIN=BUILD,
                                 **(environment or {}))
 

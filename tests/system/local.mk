@@ -31,7 +31,7 @@ SYSTEM_TESTS += tests/system/test_worker.py
 EXTRA_DIST += tests/modules/worker_unruly.c
 
 # Real servers, private ones; skipped where they are not installed.
-SYSTEM_TESTS += tests/system/test_clickhouse.py
+SYSTEM_TESTS += tests/system/test_clickhouse.py tests/system/test_clickhouse_faults.py
 EXTRA_DIST += tests/system/servers.py tests/system/conftest.py
 if HAVE_POSTGRESQL
 SYSTEM_TESTS += tests/system/test_store_postgres.py
