@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/uuid.h"
 #include "warehouse/native.h"
 #include "warehouse/warehouse.h"
