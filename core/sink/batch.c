@@ -223,8 +223,12 @@ static int stop(struct attempt *attempt, const uint32_t *rows, size_t count, con
 
 	batch->err = *err;
 	batch->outcome = err->code == ERR_BUSY ? BATCH_BUSY : unclear ? BATCH_UNCLEAR : BATCH_FAILED;
-	/* Several partitions in one block: some may have been written before the one that failed. */
-	if (unclear || attempt->writer->table->split == SPLIT_UNKNOWN) {
+	/*
+	 * Several partitions in one block, as we split or as a server in another
+	 * time zone does: some may have been written before the one that failed.
+	 */
+	if (unclear || attempt->writer->table->split == SPLIT_UNKNOWN ||
+	    !warehouse_features(attempt->writer->wh)->utc) {
 		for (size_t i = 0; i < count; i++)
 			batch->rows[rows[i]].suspect = true;
 		batch->suspect = true;

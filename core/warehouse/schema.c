@@ -298,6 +298,15 @@ static int raise_durability(struct warehouse *wh, const struct warehouse_table *
 	return rc;
 }
 
+/* Elsewhere insert_quorum is silently ignored. */
+static int check_quorum(const struct warehouse_table *spec, const char *engine, struct error *err)
+{
+	if (spec->durability != WAREHOUSE_QUORUM || str_starts(engine, "Replicated") || str_starts(engine, "Shared"))
+		return 0;
+	return error_set(err, ERR_INPUT, "table %s.%s: durability quorum needs a Replicated table, not %s: create it so, "
+			 "or choose another durability", spec->database, spec->name, engine);
+}
+
 int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
 {
 	struct arena *arena;
@@ -310,12 +319,12 @@ int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *s
 				 "has not", spec->database, spec->name, wh->ops->scheme);
 	arena = arena_new();
 	real = warehouse_describe(wh, arena, spec->database, spec->name, &local);
-	if (!real && local.code == ERR_NOT_FOUND)
+	if (!real && local.code == ERR_NOT_FOUND && check_quorum(spec, spec->engine, &local) == 0)
 		real = warehouse_create_table(wh, spec, &local) < 0 ? NULL :
 			warehouse_describe(wh, arena, spec->database, spec->name, &local);
 	if (!real)
 		error_set(err, local.code, "%s", local.text);
-	else if (compare(spec, real, err) == 0)
+	else if (check_quorum(spec, real->engine, err) == 0 && compare(spec, real, err) == 0)
 		rc = raise_durability(wh, spec, real, err);
 	arena_free(&arena);
 	return rc;

@@ -136,7 +136,7 @@ int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *s
  * is missing, computed, or of another type is ERR_INPUT with a text that names
  * table, column and both types and says what to do; columns beyond the
  * declared ones are fine. Brings the durability of an existing MergeTree table
- * up to the declared one.
+ * up to the declared one; a quorum needs a Replicated engine, declared or there.
  */
 int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err);
 

@@ -204,6 +204,22 @@ static void test_ensure_raises_durability(void **state)
 	       "system.tables WHERE database = '" DB "' AND name = 'raised'", "1\n");
 }
 
+/* A quorum of a table without replicas would be no more than a word. */
+static void test_quorum_needs_replicas(void **state)
+{
+	struct warehouse_table table = table_of("alone", id_and_n, 2);
+	struct error err = {0};
+
+	(void)state;
+	table.durability = WAREHOUSE_QUORUM;
+	assert_int_equal(warehouse_ensure_table(wh, &table, &err), -1);
+	assert_int_equal(err.code, ERR_INPUT);
+	assert_non_null(strstr(err.text, "durability quorum needs"));
+	native_block_free(&(struct native_block *){id_table("alone")});
+	assert_int_equal(warehouse_ensure_table(wh, &table, &err), -1);
+	assert_int_equal(err.code, ERR_INPUT);
+}
+
 static void test_names_cannot_break_out(void **state)
 {
 	static const struct warehouse_column columns[] = {
@@ -848,6 +864,7 @@ static int run_all(void)
 		cmocka_unit_test(test_create_and_describe),
 		cmocka_unit_test(test_ensure_refuses_another_shape),
 		cmocka_unit_test(test_ensure_raises_durability),
+		cmocka_unit_test(test_quorum_needs_replicas),
 		cmocka_unit_test(test_names_cannot_break_out),
 		cmocka_unit_test(test_every_type),
 		cmocka_unit_test(test_slices),

@@ -178,7 +178,7 @@ static int fake_query(void *conn, const struct driver_query *query, struct buf *
 	else if (strstr(query->sql, "FROM system.tables") != NULL)
 		buf_adds(out, "MergeTree\t\tat\t\n");
 	else if (strstr(query->sql, "system.settings") != NULL)
-		buf_adds(out, "version 26.1\nset insert_deduplication_token\n");
+		buf_adds(out, "version 26.1\nutc 1\nset insert_deduplication_token\n");
 	else if (str_starts(query->sql, "SELECT DISTINCT assumeNotNull"))
 		look_up(query->sql, out);
 	else if (!str_starts(query->sql, "SELECT ") && !str_starts(query->sql, "INSERT "))

@@ -51,6 +51,14 @@ def test_a_dead_host_is_passed_over(server):
     assert done.returncode == 0, done.stdout
 
 
+def test_a_server_in_another_time_zone(tmp_path):
+    with ClickHouse(tmp_path, timezone="Asia/Kolkata") as clickhouse:
+        done = contract(clickhouse.url(), "test_lookup*")
+        assert done.returncode == 0, done.stdout
+        done = contract(clickhouse.url(), "test_every_type")
+        assert done.returncode == 0, done.stdout
+
+
 def test_wrong_password(server):
     done = contract(server.url().replace("p%40ss", "wrong"))
     assert done.returncode != 0

@@ -51,6 +51,34 @@ def fault(kind, daemon, server, chance):
 KINDS = ["sink killed", "server killed", "server restarted", "server hangs", "server hangs, sink killed"]
 
 
+def test_an_insert_that_outlives_its_sink(tmp_path):
+    """The server goes on with the INSERT of a killed sink for longer than suspects are held."""
+    server = ClickHouse(tmp_path / "clickhouse")
+    sim = Sim(tmp_path, "--latency", "5")
+    daemon = Daemon(tmp_path, sim.url, extra=EXTRA.replace("hold: 3s", "hold: 300ms"),
+                    warehouse=server.url(database="events"))
+    running = ("SELECT query_id FROM system.processes WHERE position(query_id, '/profile_log_events/') > 0 "
+               "AND elapsed > 0.2")
+    try:
+        server.start()
+        daemon.start()
+        server.query("ALTER TABLE events.profile_log_events ADD COLUMN slow UInt8 MATERIALIZED sleepEachRow(0.05)")
+        daemon.ctl("submit", "refresh_profile_basic", "handle=user_{i}", "profile_id=null", "--count", "50")
+        poll("the insert to run", lambda: server.query(running))
+        for pid in sink_pids(daemon):
+            os.kill(pid, signal.SIGKILL)
+        assert server.query(running)
+        daemon.wait_idle()
+        committed, rows, distinct = daemon.books()["profile_log_events_q"]
+        assert rows == distinct == committed > 0
+        with open(daemon.log, errors="replace") as log:
+            assert "nobody waits for" in log.read()
+    finally:
+        daemon.stop()
+        sim.stop()
+        server.stop()
+
+
 def test_each_event_once_whatever_fails(tmp_path):
     seed = int.from_bytes(os.urandom(4), "little")
     chance = random.Random(seed)
