@@ -11,6 +11,7 @@ struct warehouse {
 	void *conn;
 	struct warehouse_features features;
 	int code;
+	size_t host;	/* the one that statements go to which name none; 0: any */
 };
 
 /* How many hosts can be asked one by one: driver_query.host. */

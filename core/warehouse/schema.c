@@ -307,18 +307,13 @@ static int check_quorum(const struct warehouse_table *spec, const char *engine, 
 			 "or choose another durability", spec->database, spec->name, engine);
 }
 
-int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
+static int ensure(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
 {
-	struct arena *arena;
-	const struct warehouse_table *real;
+	struct arena *arena = arena_new();
 	struct error local = {0};
+	const struct warehouse_table *real = warehouse_describe(wh, arena, spec->database, spec->name, &local);
 	int rc = -1;
 
-	if (spec->durability == WAREHOUSE_QUORUM && !wh->features.quorum)
-		return error_set(err, ERR_INPUT, "table %s.%s: durability quorum needs replicas, which %s: "
-				 "has not", spec->database, spec->name, wh->ops->scheme);
-	arena = arena_new();
-	real = warehouse_describe(wh, arena, spec->database, spec->name, &local);
 	if (!real && local.code == ERR_NOT_FOUND && check_quorum(spec, spec->engine, &local) == 0)
 		real = warehouse_create_table(wh, spec, &local) < 0 ? NULL :
 			warehouse_describe(wh, arena, spec->database, spec->name, &local);
@@ -328,4 +323,25 @@ int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *s
 		rc = raise_durability(wh, spec, real, err);
 	arena_free(&arena);
 	return rc;
+}
+
+int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
+{
+	size_t hosts = warehouse_hosts(wh), answered = 0;
+	struct error local = {0};
+	bool refused = false;
+
+	if (spec->durability == WAREHOUSE_QUORUM && !wh->features.quorum)
+		return error_set(err, ERR_INPUT, "table %s.%s: durability quorum needs replicas, which %s: "
+				 "has not", spec->database, spec->name, wh->ops->scheme);
+	for (size_t host = 1; host <= hosts && !refused; host++) {
+		wh->host = hosts > 1 ? host : 0;
+		if (ensure(wh, spec, &local) == 0)
+			answered++;
+		else
+			refused = wh->code != 0 || local.code == ERR_INPUT;
+	}
+	wh->host = 0;
+	/* A host that is away does not keep the others from their work. */
+	return answered == 0 || refused ? error_set(err, local.code, "%s", local.text) : 0;
 }

@@ -175,6 +175,7 @@ int warehouse_ask(struct warehouse *wh, struct driver_query *query, struct buf *
 	query->len = strlen(query->sql);
 	query->max_bytes = query->max_bytes ? query->max_bytes : QUERY_OUTPUT_MAX;
 	query->format = query->format ? query->format : "TSV";
+	query->host = query->host ? query->host : wh->host;
 	wh->code = 0;
 	if (wh->ops->query(wh->conn, query, out, &wh->code, &local) == 0)
 		return 0;

@@ -132,7 +132,8 @@ const struct warehouse_table *warehouse_describe(struct warehouse *wh, struct ar
 int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err);
 
 /*
- * Creates the table when there is none; else compares. A declared column that
+ * On every host that answers, and one has to: creates the table when there is
+ * none; else compares. A declared column that
  * is missing, computed, or of another type is ERR_INPUT with a text that names
  * table, column and both types and says what to do; columns beyond the
  * declared ones are fine. Brings the durability of an existing MergeTree table

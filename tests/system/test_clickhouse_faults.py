@@ -79,6 +79,37 @@ def test_an_insert_that_outlives_its_sink(tmp_path):
         server.stop()
 
 
+def test_two_hosts_take_turns(tmp_path):
+    """One is killed in mid-stream: the other takes over; what may be on the first waits until that is back."""
+    servers = [ClickHouse(tmp_path / f"clickhouse{number}").start() for number in range(2)]
+    sim = Sim(tmp_path, "--latency", "5")
+    first, other = servers
+    url = first.url(port=f"{first.port},127.0.0.1:{other.port}", database="events")
+    daemon = Daemon(tmp_path, sim.url, extra=EXTRA, warehouse=url, sink="deadline: 500ms")
+    table = "events.profile_log_events"
+    try:
+        daemon.start()
+        for number in range(6):
+            daemon.ctl("submit", "refresh_profile_basic", "handle=user_{i}", "profile_id=null", "--count", "50")
+            time.sleep(0.6)
+            victim = servers[number % 2]
+            if number >= 2:
+                victim.pause() if number < 4 else victim.kill()
+                time.sleep(1.2)
+                victim.resume() if number < 4 else victim.start()
+        daemon.wait_idle()
+        rows = [int(server.query(f"SELECT count() FROM {table}")[0][0]) for server in servers]
+        ids = [{row[0] for row in server.query(f"SELECT event_id FROM {table}")} for server in servers]
+        print(f"committed {daemon.committed()['profile_log_events_q']}, rows {rows}")
+        assert min(rows) > 0
+        assert sum(rows) == len(ids[0] | ids[1]) == daemon.committed()["profile_log_events_q"]
+    finally:
+        daemon.stop()
+        sim.stop()
+        for server in servers:
+            server.stop()
+
+
 def test_each_event_once_whatever_fails(tmp_path):
     seed = int.from_bytes(os.urandom(4), "little")
     chance = random.Random(seed)
