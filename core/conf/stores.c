@@ -10,14 +10,15 @@
 enum family { TASKS, OBJECTS, BUS, LIMITS, WAREHOUSE, FAMILIES };
 
 /* What may follow the scheme's colon. With NOTHING the colon may be left out: YAML wants `direct:` quoted. */
-enum rest { NOTHING, ABSOLUTE_PATH, HOSTS, ANYTHING };
+enum rest { NOTHING, ABSOLUTE_PATH, HOSTS, SLASHES, ANYTHING };
 
 static const struct scheme {
 	enum family family;
 	const char *name;
 	enum rest rest;
+	const char *same_as;		/* the name that this one means */
 } schemes[] = {
-	{TASKS, "sqlite", ABSOLUTE_PATH}, {TASKS, "postgresql", ANYTHING},
+	{TASKS, "sqlite", ABSOLUTE_PATH}, {TASKS, "postgresql", SLASHES}, {TASKS, "postgres", SLASHES, "postgresql"},
 	{OBJECTS, "file", ABSOLUTE_PATH}, {OBJECTS, "s3", ANYTHING},
 	{BUS, "direct", NOTHING}, {BUS, "amqp", ANYTHING}, {BUS, "amqps", ANYTHING},
 	{LIMITS, "local", NOTHING}, {LIMITS, "redis", ANYTHING},
@@ -29,7 +30,12 @@ static const struct scheme {
 static const char *const mixes[][FAMILIES] = {
 	{"sqlite", "file", "direct", "local", "chdb"},
 	{"sqlite", "file", "direct", "local", "clickhouse"},
-	{"sqlite", "file", "direct", "local", "clickhouses"}
+	{"sqlite", "file", "direct", "local", "clickhouses"},
+#ifdef HAVE_POSTGRESQL
+	{"postgresql", "file", "direct", "local", "chdb"},
+	{"postgresql", "file", "direct", "local", "clickhouse"},
+	{"postgresql", "file", "direct", "local", "clickhouses"}
+#endif
 };
 #define MIXES (sizeof(mixes) / sizeof(mixes[0]))
 
@@ -107,7 +113,7 @@ static const char *check_store(struct conf_walk *walk, const struct conf_node *n
 			found = &schemes[i];
 	if (found == NULL) {
 		complain_unknown(walk, node, family, scheme);
-	} else if (!built(family, scheme)) {
+	} else if (!built(family, found->same_as != NULL ? found->same_as : scheme)) {
 		complain_not_built(walk, node, family, scheme);
 	} else if (found->rest == NOTHING && colon[1] != '\0') {
 		conf_complain(walk, node, NULL, "nothing may follow \"%s:\"", scheme);
@@ -116,8 +122,11 @@ static const char *check_store(struct conf_walk *walk, const struct conf_node *n
 			      stores[family].example);
 	} else if (found->rest == HOSTS && (!str_starts(colon, "://") || strchr("/?#", colon[3]) != NULL)) {
 		conf_complain(walk, node, NULL, "\"%s:\" needs a host, such as %s://HOST/DATABASE", scheme, scheme);
+	} else if (found->rest == SLASHES && !str_starts(colon, "://")) {
+		conf_complain(walk, node, NULL, "\"%s:\" needs two slashes, such as %s://USER@HOST/DATABASE", scheme,
+			      scheme);
 	} else {
-		return scheme;
+		return found->same_as != NULL ? found->same_as : scheme;
 	}
 	return NULL;
 }

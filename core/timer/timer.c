@@ -49,29 +49,35 @@ static void note_answer(struct timer *timer)
 
 static void rescue(struct timer *timer);
 
+/* The flows of these rows have tasks that are ready. */
+static void nudge(struct timer *timer, const struct store_depth *rows, size_t count)
+{
+	struct buf message;
+	struct jwrite w;
+
+	buf_init(&message);
+	jwrite_init(&w, &message);
+	jwrite_object(&w, NULL);
+	jwrite_array(&w, "nudge");
+	for (size_t i = 0; i < count; i++)
+		jwrite_string(&w, NULL, rows[i].name);
+	jwrite_end(&w);
+	jwrite_end(&w);
+	role_send(timer->role, message.data);
+	buf_fini(&message);
+}
+
 static void on_ready(void *user, const struct store_depth *rows, size_t count, const struct error *err)
 {
 	struct timer *timer = user;
-	struct buf message;
-	struct jwrite w;
 
 	timer->asking = false;
 	if (err->code != ERR_NONE)
 		complain(timer, "asking for ready tasks", err);
 	else
 		note_answer(timer);
-	if (count > 0) {
-		buf_init(&message);
-		jwrite_init(&w, &message);
-		jwrite_object(&w, NULL);
-		jwrite_array(&w, "nudge");
-		for (size_t i = 0; i < count; i++)
-			jwrite_string(&w, NULL, rows[i].name);
-		jwrite_end(&w);
-		jwrite_end(&w);
-		role_send(timer->role, message.data);
-		buf_fini(&message);
-	}
+	if (count > 0)
+		nudge(timer, rows, count);
 	finish_drain(timer);
 }
 
@@ -94,7 +100,9 @@ static void on_rescued(void *user, int64_t count, const struct error *err)
 
 static void rescue(struct timer *timer)
 {
-	if (timer->rescuing || timer->role->draining || loop_now_ms(timer->role->loop) < timer->rescue_from_ms)
+	/* After trouble the other question comes first: with its answer the leases' time begins. */
+	if (timer->rescuing || timer->trouble || timer->role->draining ||
+	    loop_now_ms(timer->role->loop) < timer->rescue_from_ms)
 		return;
 	timer->rescuing = true;
 	store_rescue(timer->store, on_rescued, timer);
@@ -113,6 +121,15 @@ static void on_tick(void *user)
 	}
 }
 
+/* Somebody submitted tasks. The poll is what counts; this only comes sooner. */
+static void on_hint(void *user, const char *flow)
+{
+	const struct store_depth row = {.name = flow};
+
+	if (flow != NULL)
+		nudge(user, &row, 1);
+}
+
 static int start(struct role *role, struct error *err)
 {
 	struct timer *timer = mem_alloc(sizeof(*timer));
@@ -122,6 +139,7 @@ static int start(struct role *role, struct error *err)
 	timer->store = role_open_store(role, err);
 	if (timer->store == NULL)
 		return -1;
+	store_listen(timer->store, on_hint, timer);
 	timer->tick = loop_timer_new(role->loop, on_tick, timer);
 	loop_timer_start(timer->tick, 0, POLL_MS);
 	return 0;
