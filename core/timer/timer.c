@@ -16,12 +16,14 @@
 
 #define POLL_MS 1000
 #define COMPLAIN_MS 60000
+#define CALM_MS 5000		/* workers that hear nothing for twice as long ask the store themselves */
 
 struct timer {
 	struct role *role;
 	struct store *store;
 	struct loop_timer *tick;
 	int64_t complained_ms;
+	int64_t calm_ms;		/* when all workers were last told that somebody asks for them */
 	int64_t rescue_from_ms;		/* loop time: no lease counts as expired before */
 	bool asking, rescuing, trouble;
 };
@@ -78,6 +80,10 @@ static void on_ready(void *user, const struct store_depth *rows, size_t count, c
 		note_answer(timer);
 	if (count > 0)
 		nudge(timer, rows, count);
+	if (err->code == ERR_NONE && loop_now_ms(timer->role->loop) - timer->calm_ms >= CALM_MS) {
+		timer->calm_ms = loop_now_ms(timer->role->loop);
+		nudge(timer, NULL, 0);
+	}
 	finish_drain(timer);
 }
 

@@ -336,8 +336,13 @@ static void on_measure(void *user)
 
 	if (worker->measuring || worker->role->draining)
 		return;
-	worker->measuring = true;
 	metric_set(METRIC_CALLS_RUNNING, http_running(worker->http));
+	/* Idle, it leaves the store alone, so that it holds no connection. */
+	if (worker->running == 0 && !worker->paused) {
+		metric_set(METRIC_TASK_MEMORY, task_memory(worker));
+		return;
+	}
+	worker->measuring = true;
 	store_outbox_bytes(worker->store, on_outbox_bytes, worker);
 }
 

@@ -25,7 +25,7 @@ CONFIG = """\
 version: 1
 mode: {mode}
 stores:
-  tasks: sqlite:${{STATE}}/sluice.db
+  tasks: {tasks}
   bus: direct
   limits: local
   warehouse: {warehouse}
@@ -81,7 +81,7 @@ class Daemon:
     """sluiced on a folder; may be killed and started again."""
 
     def __init__(self, folder, sim, mode="single", flows=None, extra="", config=None, environment=None,
-                 warehouse="chdb:${STATE}/warehouse", sink=""):
+                 warehouse="chdb:${STATE}/warehouse", sink="", tasks="sqlite:${STATE}/sluice.db"):
         self.folder = str(folder)
         self.state = os.path.join(self.folder, "state")
         self.config = config or os.path.join(self.folder, "flows.yaml")
@@ -91,7 +91,7 @@ class Daemon:
             lines = flows or "\n".join(f"  {flow}: {{workers: 1, concurrency: 5}}" for flow in FLOWS)
             with open(self.config, "w") as out:
                 out.write(CONFIG.format(mode=mode, sim=sim, extra=extra, flows=lines, warehouse=warehouse,
-                                        sink=sink))
+                                        sink=sink, tasks=tasks))
         self.environment = dict(os.environ, SLUICE_PLUGIN_PATH=os.path.join(BUILD, "plugins.d"), SLUICE_SBIN=BUILD,
                                 **(environment or {}))
 
@@ -160,7 +160,7 @@ class Daemon:
 
     def committed(self):
         """Events the store has committed to each queue since it was made."""
-        return dict(self.store("SELECT queue, events FROM outbox_total"))
+        return dict(self.store("SELECT queue, sum(events) FROM outbox_total GROUP BY queue"))
 
     def books(self):
         """{queue: (committed, rows, distinct identities)} for every queue."""

@@ -34,5 +34,5 @@ EXTRA_DIST += tests/modules/worker_unruly.c
 SYSTEM_TESTS += tests/system/test_clickhouse.py tests/system/test_clickhouse_faults.py
 EXTRA_DIST += tests/system/servers.py tests/system/conftest.py
 if HAVE_POSTGRESQL
-SYSTEM_TESTS += tests/system/test_store_postgres.py
+SYSTEM_TESTS += tests/system/test_store_postgres.py tests/system/test_postgres.py
 endif

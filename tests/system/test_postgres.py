@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon with its tasks in PostgreSQL: server and processes fail, and nothing is lost or doubled."""
+import os
+import random
+import signal
+import time
+
+from harness import DEADLINE, Daemon, Sim, poll
+from test_kill import FAST, submit_lot
+
+ROUNDS = int(os.environ.get("SLUICE_FAULTS", "12"))
+TASKS_PER_ROUND = 100
+
+
+class PostgresDaemon(Daemon):
+    def __init__(self, folder, sim, server, database, **options):
+        super().__init__(folder, sim, tasks=server.create_database(database), mode="processes", **options)
+        self.server, self.database = server, database
+
+    def store(self, statement, *values):
+        rows = [row.split("|") for row in self.server.sql(statement, self.database)]
+        return [tuple(int(field) if field.isdigit() else field for field in row) for row in rows]
+
+    def connections(self):
+        """Process ids of the backends that serve it."""
+        return {row[0] for row in self.store("SELECT pid FROM pg_stat_activity WHERE application_name = 'sluice'"
+                                             " AND datname = current_database()")}
+
+
+def test_faults_lose_and_double_nothing(tmp_path, postgres):
+    seed = int.from_bytes(os.urandom(4), "little")
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    sim = Sim(tmp_path, "--orders", "20", "--latency", "5")
+    daemon = PostgresDaemon(tmp_path, sim.url, postgres, "faults", extra=FAST)
+
+    def kill_process():
+        try:
+            os.kill(chance.choice(daemon.pids()[1:]), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def kill_server():
+        postgres.kill()
+        time.sleep(chance.uniform(0.0, 1.0))
+        postgres.start()
+
+    faults = [kill_process, postgres.terminate_backends, postgres.restart, kill_server]
+    try:
+        daemon.start()
+        for turn in range(ROUNDS):
+            submit_lot(daemon, turn)
+            time.sleep(chance.uniform(0.0, 0.5))
+            faults[turn % len(faults)]()
+        poll("the daemon to be ready", lambda: daemon.alive() and (daemon.status() or {}).get("ready"))
+        daemon.wait_idle(DEADLINE * 2)
+        books = daemon.books()
+        for queue, (committed, rows, distinct) in books.items():
+            print(f"{queue}: committed {committed}, rows {rows}, distinct {distinct}")
+        assert daemon.statuses() == {"COMPLETE": ROUNDS * TASKS_PER_ROUND}
+        for queue, (committed, rows, distinct) in books.items():
+            assert rows == distinct == committed, (queue, committed, rows, distinct)
+        assert sum(rows for _, rows, _ in books.values()) > ROUNDS * TASKS_PER_ROUND
+        assert daemon.store("SELECT count(*) FROM dead_letter")[0][0] == 0
+        assert daemon.stop() == 0
+    finally:
+        daemon.stop()
+        sim.stop()
+
+
+def test_idle_workers_hold_no_connection(tmp_path, postgres):
+    """Their connections are cut, and not opened again before there is work. The timer has two, the sinks one."""
+    sim = Sim(tmp_path)
+    daemon = PostgresDaemon(tmp_path, sim.url, postgres, "idle")
+    try:
+        daemon.start()
+        time.sleep(1)
+        postgres.terminate_backends()
+        end = time.monotonic() + 15		# workers that hear nothing for 10 s ask by themselves
+        while time.monotonic() < end:
+            assert len(daemon.connections()) <= 3
+            time.sleep(0.2)
+        assert len(daemon.connections()) >= 2
+        daemon.submit("refresh_profile_basic", "handle=user_1", "profile_id=null")
+        daemon.wait_idle()
+        assert daemon.statuses() == {"COMPLETE": 1}
+        assert daemon.stop() == 0
+    finally:
+        daemon.stop()
+        sim.stop()
