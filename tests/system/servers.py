@@ -279,6 +279,46 @@ class Postgres(Server):
         return f"postgresql://sluice@127.0.0.1:{port or self.port}/{database}"
 
 
+PGBOUNCER = """[databases]
+* = host=127.0.0.1 port={server}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = {size}
+"""
+
+
+class PgBouncer(Server):
+    """In front of a PostgreSQL server, with so many connections to it, handed out per transaction."""
+
+    def __init__(self, server, size):
+        if not self.installed():
+            raise NotInstalled("pgbouncer")
+        self.server, self.port = server, free_port()
+        super().__init__(os.path.join(server.folder, "pgbouncer"))
+        for name, text in ("config", PGBOUNCER), ("users", '"sluice" ""\n'):
+            with open(os.path.join(self.folder, name), "w") as out:
+                out.write(text.format(server=server.port, port=self.port, folder=self.folder, size=size))
+
+    @staticmethod
+    def installed():
+        return shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+    def command(self):
+        return [self.installed(), os.path.join(self.folder, "config")]
+
+    def process_options(self):
+        return self.server.process_options()
+
+    def answers(self):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5):
+            return True
+
+
 class Proxy:
     """Passes TCP connections on to a port, until told otherwise. Several connections, a thread for each direction."""
 

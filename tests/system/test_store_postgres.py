@@ -29,6 +29,27 @@ def test_own_cases(postgres):
     run("tests/contract/store_postgres_test", postgres.create_database("own_cases"))
 
 
+def test_through_a_pooler(postgres):
+    """Connections handed out per transaction, fewer than there are processes."""
+    database = "pooled"
+    postgres.create_database(database)
+    try:
+        pooler = servers.PgBouncer(postgres, size=2)
+    except servers.NotInstalled as missing:
+        pytest.skip(f"{missing} is not installed")
+    with pooler:
+        url = postgres.url(database, pooler.port)
+        run("tests/contract/store_test", url)
+        out = run("bench/store_bench", "-u", url, "-n", str(TASKS), "-p", "6", "-b", "10")
+        assert re.findall(r", (\d+) lost,", out) == ["0"] * 6
+        assert postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                            " AND pid <> pg_backend_pid()", database) <= ["2"]
+    assert postgres.sql("SELECT status, count(*) FROM scrape_request_log WHERE flow = 'bench' GROUP BY status",
+                        database) == [f"COMPLETE|{TASKS}"]
+    assert postgres.sql("SELECT sum(events) FROM outbox WHERE queue = 'profile_log_events'", database) == [
+        str(TASKS * EVENTS)]
+
+
 def restart(server, proxy, turn):
     server.restart()
 
