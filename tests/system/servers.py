@@ -406,17 +406,28 @@ class Proxy:
         self.cut()
 
 
+def certificate(folder, name="127.0.0.1", owner=None):
+    """Makes certificate.pem, which is its own authority, and key.pem; returns the first one's path."""
+    made = os.path.join(folder, "certificate.pem")
+    key = os.path.join(folder, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                    "-addext", f"subjectAltName=IP:{name}", "-keyout", key, "-out", made],
+                   check=True, capture_output=True)
+    for path in made, key:
+        os.chmod(path, 0o600)
+        if owner:
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+    return made
+
+
 class Tls:
     """Ends TLS in front of a server that has none: a certificate of its own in folder, forwards every byte."""
 
     def __init__(self, folder, port, name="127.0.0.1"):
         self.folder = str(folder)
         os.makedirs(self.folder, exist_ok=True)
-        self.certificate = os.path.join(self.folder, "certificate.pem")
+        self.certificate = certificate(self.folder, name)
         key = os.path.join(self.folder, "key.pem")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                        "-addext", f"subjectAltName=IP:{name}", "-keyout", key, "-out", self.certificate],
-                       check=True, capture_output=True)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(self.certificate, key)
         self.target = ("127.0.0.1", port)

@@ -50,6 +50,24 @@ def test_through_a_pooler(postgres):
         str(TASKS * EVENTS)]
 
 
+def test_tls(tmp_path):
+    """A certificate of an authority that the URL names, or none at all."""
+    try:
+        server = servers.Postgres(["ssl=on", "ssl_cert_file=../certificate.pem", "ssl_key_file=../key.pem"])
+    except servers.NotInstalled as missing:
+        pytest.skip(f"{missing} is not installed")
+    mine = servers.certificate(server.folder, owner=server.account)
+    other = servers.certificate(str(tmp_path))
+    with server:
+        for mode, roots, accepted in [("require", None, True), ("verify-full", mine, True), ("verify-full", other, False)]:
+            url = f"{server.url()}?sslmode={mode}" + (f"&sslrootcert={roots}" if roots else "")
+            done = subprocess.run([os.path.join(BUILD, "bench", "store_bench"), "-u", url, "-n", "1", "-p", "1"],
+                                  text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DEADLINE)
+            assert (done.returncode == 0) == accepted, done.stdout
+            assert accepted or "certificate" in done.stdout
+        assert server.sql("SELECT count(*) > 0 FROM scrape_request_log WHERE status = 'COMPLETE'") == ["t"]
+
+
 def restart(server, proxy, turn):
     server.restart()
 
