@@ -258,8 +258,16 @@ class Postgres(Server):
             self.process.send_signal(signal.SIGINT)
             self.process.wait(timeout=DEADLINE)
 
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
     def __exit__(self, *_):
-        self.kill()
+        if self.process is not None:
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def sql(self, text, database="postgres"):
