@@ -5,11 +5,20 @@ import pytest
 import servers
 
 
-@pytest.fixture(scope="module")
-def postgres():
+def started(kind):
     try:
-        server = servers.Postgres()
+        server = kind()
     except servers.NotInstalled as missing:
         pytest.skip(f"{missing} is not installed")
     with server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    yield from started(servers.Postgres)
+
+
+@pytest.fixture(scope="module")
+def rabbitmq():
+    yield from started(servers.RabbitMQ)

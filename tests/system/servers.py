@@ -327,6 +327,110 @@ class PgBouncer(Server):
             return True
 
 
+RABBITMQ_ENVIRONMENT = """NODENAME=sluice@localhost
+NODE_PORT={port}
+NODE_IP_ADDRESS=127.0.0.1
+DIST_PORT={dist}
+MNESIA_BASE={folder}/data
+LOG_BASE={folder}/log
+PID_FILE={folder}/pid
+ENABLED_PLUGINS_FILE={folder}/plugins
+CONFIG_FILE={folder}/rabbitmq
+SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {{127,0,0,1}} +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+"""
+
+
+class RabbitMQ(Server):
+    """One node with a name service (epmd), a HOME and so a cookie of its own; guest may do everything."""
+
+    def __init__(self, folder=None, settings=(), tls=None):
+        """tls: a folder with certificate.pem and key.pem: listens with TLS too, on tls_port."""
+        self.script = self.find()
+        super().__init__(folder or tempfile.mkdtemp(prefix="sluice-rabbitmq-"))
+        self.port, self.epmd_port, self.epmd = free_port(), free_port(), None
+        settings = ["loopback_users.guest = true", "heartbeat = 10", "disk_free_limit.absolute = 1MB",
+                    "vm_memory_high_watermark.absolute = 1GB", *settings]
+        if tls:
+            self.tls_port = free_port()
+            settings += [f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}",
+                         f"ssl_options.certfile = {tls}/certificate.pem", f"ssl_options.keyfile = {tls}/key.pem",
+                         "ssl_options.verify = verify_none"]
+        for name, text in (("environment", RABBITMQ_ENVIRONMENT.format(port=self.port, dist=free_port(), folder=self.folder)),
+                           ("plugins", "[].\n"), ("rabbitmq.conf", "\n".join(settings) + "\n")):
+            with open(os.path.join(self.folder, name), "w") as out:
+                out.write(text)
+
+    @staticmethod
+    def find():
+        scripts = sorted(glob.glob("/usr/lib/rabbitmq/bin/rabbitmq-server"))
+        if not scripts or not shutil.which("epmd"):
+            raise NotInstalled("RabbitMQ's server (Debian: rabbitmq-server)")
+        return scripts[-1]
+
+    def process_options(self):
+        # RUNNING_UNDER_SYSTEMD: the script becomes the server instead of waiting for it.
+        return {"cwd": self.folder, "env": {
+            "PATH": os.environ["PATH"], "HOME": self.folder, "LC_ALL": "C.UTF-8", "RUNNING_UNDER_SYSTEMD": "true",
+            "RABBITMQ_CONF_ENV_FILE": os.path.join(self.folder, "environment"),
+            "ERL_EPMD_ADDRESS": "127.0.0.1", "ERL_EPMD_PORT": str(self.epmd_port)}}
+
+    def command(self):
+        return [self.script]
+
+    def start(self):
+        if self.epmd is None:
+            self.epmd = subprocess.Popen(["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"],
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL, preexec_fn=self.die_with_parent)
+        return super().start()
+
+    def ctl(self, *arguments, check=True, program="rabbitmqctl"):
+        options = self.process_options()
+        done = subprocess.run([os.path.join(os.path.dirname(self.script), program), "-q", "-n", "sluice@localhost",
+                               *arguments], stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=DEADLINE,
+                              **options)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{program} {arguments}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def answers(self):
+        """AMQP is spoken, which it is only at the end of the start."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
+                client.sendall(b"AMQP\0\0\x09\x01")
+                return client.recv(1) == b"\x01"
+        except OSError:
+            return False
+
+    def url(self, options="", port=None, vhost="%2f", scheme="amqp"):
+        return f"{scheme}://guest:guest@127.0.0.1:{port or self.port}/{vhost}{options}"
+
+    def queues(self):
+        """{queue: messages in it, those that consumers hold included}"""
+        return {name: int(count) for name, count in
+                (line.split("\t") for line in
+                 self.ctl("list_queues", "--no-table-headers", "name", "messages").splitlines())}
+
+    def alarm(self, on=True):
+        """A memory alarm: connections that publish are blocked."""
+        self.ctl("set_vm_memory_high_watermark", *(["0.0000001"] if on else ["absolute", "1GB"]))
+
+    def close_connections(self):
+        self.ctl("close_all_connections", "test", check=False)
+
+    def signal(self, number):
+        for pid in [self.process.pid] + children_of(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def __exit__(self, *_):
+        self.kill()
+        if self.epmd is not None:
+            self.epmd.kill()
+            self.epmd.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class Proxy:
     """Passes TCP connections on to a port, until told otherwise. Several connections, a thread for each direction."""
 
