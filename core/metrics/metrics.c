@@ -72,7 +72,7 @@ const struct metric_def metric_defs[METRIC_COUNT] = {
 	[METRIC_SINK_REPEATS] = {"sluice_sink_repeats_total", METRIC_COUNTER, "",
 		"Rows not inserted because they were there already."},
 	[METRIC_RESCUED] = {"sluice_tasks_rescued_total", METRIC_COUNTER, "",
-		"Tasks whose lease expired and that were made ready again."},
+		"Tasks whose lease expired, that became due, or that expired before they were started."},
 	[METRIC_TASKS_RUNNING] = {"sluice_tasks_running", METRIC_GAUGE, "",
 		"Tasks in progress."},
 	[METRIC_CALLS_RUNNING] = {"sluice_calls_running", METRIC_GAUGE, "",
