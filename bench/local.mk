@@ -5,7 +5,8 @@ EXTRA_PROGRAMS += bench/json_bench
 bench_json_bench_SOURCES = bench/json_bench.c
 bench_json_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 
-EXTRA_PROGRAMS += bench/store_bench
+# Also the load of the PostgreSQL system tests.
+check_PROGRAMS += bench/store_bench
 bench_store_bench_SOURCES = bench/store_bench.c
 bench_store_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 

