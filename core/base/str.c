@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 
 #define NEAREST_LONGEST 64	/* longer words are never suggested */
@@ -160,4 +161,35 @@ bool str_format(char *out, size_t size, const char *fmt, ...)
 	len = vsnprintf(out, size, fmt, ap);
 	va_end(ap);
 	return len >= 0 && (size_t)len < size;
+}
+
+static int hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c != '\0' ? strchr(digits, c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c) : NULL;
+
+	return at != NULL ? (int)(at - digits) : -1;
+}
+
+char *str_url_decode(struct arena *arena, const char *text, size_t len)
+{
+	char *out = arena_strndup(arena, text, len);
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		out[n] = text[i];
+		if (text[i] == '%') {
+			int high = i + 2 < len ? hex_digit(text[i + 1]) : -1;
+			int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+
+			if (low < 0)
+				return NULL;
+			out[n] = (char)(high << 4 | low);
+			i += 2;
+		}
+		if ((unsigned char)out[n++] < ' ')
+			return NULL;
+	}
+	out[n] = '\0';
+	return out;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct arena;
 struct buf;
 
 bool str_eq(const char *a, const char *b);	/* NULL equals only NULL */
@@ -23,6 +24,8 @@ int str_utf8_step(const char *bytes, size_t len);
 bool str_is_utf8(const char *bytes, size_t len);
 /* Appends text percent-encoded for a URL query or path segment (RFC 3986 unreserved kept). */
 void str_url_encode(struct buf *out, const char *text, size_t len);
+/* The opposite, in the arena. NULL when an escape is malformed or stands for a control character. */
+char *str_url_decode(struct arena *arena, const char *text, size_t len);
 /* snprintf that always terminates; returns true when everything fitted. */
 bool str_format(char *out, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

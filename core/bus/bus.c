@@ -1,40 +1,84 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bus's front: finds the driver and checks the arguments. Runs on the loop thread of the sink. */
+/* The bus's front: finds the driver and checks the arguments. Runs on the loop thread of its caller. */
 #include <assert.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "bus/driver.h"
 
+#define PUBLISHER_CHECK(publisher) \
+	assert((publisher) != NULL && (publisher)->magic == BUS_PUBLISHER_MAGIC)
 #define READER_CHECK(reader) assert((reader) != NULL && (reader)->magic == BUS_READER_MAGIC)
 
-static const struct bus_ops *const drivers[] = {
-	&bus_direct_ops,
+static const struct driver {
+	const char *scheme;
+	const struct bus_ops *ops;
+	const struct bus_publisher_ops *publisher_ops;	/* NULL: has none */
+} drivers[] = {
+	{"direct", &bus_direct_ops, NULL},
+#ifdef HAVE_RABBITMQ
+	{"amqp", &bus_amqp_ops, &bus_amqp_publisher_ops},
+	{"amqps", &bus_amqp_ops, &bus_amqp_publisher_ops},
+#endif
 };
+#define DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
+
+static const struct driver *find_driver(const char *url, struct error *err)
+{
+	size_t i, len = strcspn(url, ":");
+	struct buf known;
+
+	buf_init(&known);
+	for (i = 0; i < DRIVERS; i++) {
+		if (url[len] == ':' && strlen(drivers[i].scheme) == len && strncmp(url, drivers[i].scheme, len) == 0) {
+			buf_fini(&known);
+			return &drivers[i];
+		}
+		buf_printf(&known, "%s%s:", i > 0 ? ", " : "", drivers[i].scheme);
+	}
+	error_set(err, ERR_INPUT, "no bus driver for this URL (there are: %s)", known.data);
+	buf_fini(&known);
+	return NULL;
+}
+
+static const char *copy(struct arena *arena, const char *text)
+{
+	return text != NULL ? arena_strdup(arena, text) : NULL;
+}
+
+struct bus_queue bus_queue_copy(struct arena *arena, const struct bus_queue *queue)
+{
+	return (struct bus_queue){.name = copy(arena, queue->name),
+				  .exchange = copy(arena, queue->exchange),
+				  .type = copy(arena, queue->type),
+				  .key = copy(arena, queue->key)};
+}
 
 struct bus_reader *bus_open(struct loop *loop, const char *url, struct store *store,
 			    const struct bus_options *options, struct error *err)
 {
+	const struct driver *driver = find_driver(url, err);
 	struct bus_reader base = {.magic = BUS_READER_MAGIC, .loop = loop, .options = *options};
 	struct bus_reader *reader;
-	size_t i, len = strcspn(url, ":");
 
 	assert(options->queue != NULL && options->messages != NULL);
-	for (i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
-		if (strlen(drivers[i]->scheme) == len && strncmp(url, drivers[i]->scheme, len) == 0)
-			base.ops = drivers[i];
-	if (base.ops == NULL || url[len] != ':') {
-		error_set(err, ERR_INPUT, "no bus driver for this URL (there is: %s:)", drivers[0]->scheme);
+	if (driver == NULL)
 		return NULL;
-	}
+	base.ops = driver->ops;
+	base.texts = arena_new();
 	if (base.options.unacked_messages == 0)
 		base.options.unacked_messages = 65535;
 	if (base.options.unacked_bytes == 0)
 		base.options.unacked_bytes = 64 * 1024 * 1024;
-	base.options.queue = mem_strdup(options->queue);
-	reader = base.ops->open(&base, url + len + 1, store, err);
+	base.options.queue = copy(base.texts, options->queue);
+	base.options.exchange = copy(base.texts, options->exchange);
+	base.options.type = copy(base.texts, options->type);
+	base.options.key = copy(base.texts, options->key);
+	base.options.state = copy(base.texts, options->state);
+	reader = base.ops->open(&base, url, store, err);
 	if (reader == NULL)
-		mem_release((void *)(uintptr_t)base.options.queue);
+		arena_free(&base.texts);
 	return reader;
 }
 
@@ -51,6 +95,21 @@ void bus_reject(struct bus_reader *reader, const uint64_t *tags, size_t tag_coun
 	READER_CHECK(reader);
 	assert(letter_count > 0);
 	reader->ops->reject(reader, tags, tag_count, letters, letter_count, done, user);
+}
+
+bool bus_holds(const struct bus_reader *reader, const uint64_t *tags, size_t count)
+{
+	READER_CHECK(reader);
+	return reader->ops->holds == NULL || reader->ops->holds(reader, tags, count);
+}
+
+bool bus_distrust(struct bus_reader *reader, const uint64_t *tags, size_t count)
+{
+	READER_CHECK(reader);
+	if (reader->ops->distrust == NULL)
+		return false;
+	reader->ops->distrust(reader, tags, count);
+	return true;
 }
 
 void bus_pause(struct bus_reader *reader)
@@ -90,4 +149,54 @@ void bus_close(struct bus_reader **reader)
 	READER_CHECK(*reader);
 	(*reader)->ops->close(*reader);
 	*reader = NULL;
+}
+
+/* --- publishing --- */
+
+bool bus_publishes(const char *url)
+{
+	const struct driver *driver = find_driver(url, NULL);
+
+	return driver != NULL && driver->publisher_ops != NULL;
+}
+
+struct bus_publisher *bus_publisher_open(struct loop *loop, const char *url,
+					 const struct bus_publisher_options *options, struct error *err)
+{
+	const struct driver *driver = find_driver(url, err);
+	struct bus_publisher base = {
+		.magic = BUS_PUBLISHER_MAGIC, .published = options->published, .user = options->user};
+
+	assert(options->published != NULL && options->name != NULL);
+	if (driver == NULL)
+		return NULL;
+	base.ops = driver->publisher_ops;
+	if (base.ops == NULL) {
+		error_set(err, ERR_INPUT, "nothing is published to %s:", driver->scheme);
+		return NULL;
+	}
+	return base.ops->open(&base, loop, url, options, err);
+}
+
+void bus_publish(struct bus_publisher *publisher, const struct bus_outgoing *messages, size_t count)
+{
+	PUBLISHER_CHECK(publisher);
+	if (count > 0)
+		publisher->ops->publish(publisher, messages, count);
+}
+
+void bus_publisher_stats(const struct bus_publisher *publisher, struct bus_publisher_stats *stats_r)
+{
+	PUBLISHER_CHECK(publisher);
+	*stats_r = publisher->stats;
+	publisher->ops->stats(publisher, stats_r);
+}
+
+void bus_publisher_close(struct bus_publisher **publisher)
+{
+	if (*publisher == NULL)
+		return;
+	PUBLISHER_CHECK(*publisher);
+	(*publisher)->ops->close(*publisher);
+	*publisher = NULL;
 }

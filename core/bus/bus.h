@@ -29,7 +29,13 @@ struct bus_message {		/* valid during the callback only */
 	size_t len;
 	uint32_t events;	/* how many; 0 = not known */
 	int64_t created_ms;	/* wall clock; 0 = not known */
-	bool suspect;		/* its events may have been inserted before: look them up first */
+	bool suspect;		/* its events may have been inserted before: look them up first … */
+	int64_t suspect_ms;	/* … at the earliest so long after this time (wall clock); 0: after the start */
+};
+
+struct bus_queue {		/* a queue and what it is bound to */
+	const char *name;
+	const char *exchange, *type, *key;	/* NULL or "": the default exchange; type "direct", "topic", … */
 };
 
 struct bus_letter {		/* what cannot be inserted; copied */
@@ -46,6 +52,8 @@ typedef void bus_done_fn(void *user, const struct error *err);
 
 struct bus_options {
 	const char *queue;	/* copied */
+	const char *exchange, *type, *key;	/* what brokers bind it to; copied; NULL: nothing */
+	const char *state;	/* folder that outlives the process, where it notes whether it ended well; NULL: none */
 	size_t unacked_messages;	/* no more are delivered while so many are open (0 = 65,535) … */
 	size_t unacked_bytes;	/* … or so many bytes (0 = 64 MiB); one message always fits */
 	bus_messages_fn *messages;
@@ -75,6 +83,17 @@ void bus_ack(struct bus_reader *reader, const uint64_t *tags, size_t count);
  */
 void bus_reject(struct bus_reader *reader, const uint64_t *tags, size_t tag_count,
 		const struct bus_letter *letters, size_t letter_count, bus_done_fn *done, void *user);
+/*
+ * Whether the messages still are the reader's. false: the broker gives them to
+ * somebody, marked suspect; acknowledging them has no effect. Forget them.
+ */
+bool bus_holds(const struct bus_reader *reader, const uint64_t *tags, size_t count);
+/*
+ * Gives messages back, to come again marked suspect, once and to one reader
+ * only. false, and nothing is done: there is only one reader, who may look them
+ * up itself.
+ */
+bool bus_distrust(struct bus_reader *reader, const uint64_t *tags, size_t count);
 /* No new messages until bus_resume; those under way may still come once. */
 void bus_pause(struct bus_reader *reader);
 void bus_resume(struct bus_reader *reader);
@@ -85,5 +104,68 @@ void bus_reader_stats(const struct bus_reader *reader, struct bus_stats *stats_r
 void bus_settle(struct bus_reader *reader, bus_done_fn *done, void *user);
 /* Callbacks that are due are not made any more. NULL tolerated; sets *reader to NULL. */
 void bus_close(struct bus_reader **reader);
+
+/*
+ * --- publishing, for relays ---
+ *
+ * Messages are sent persistent and mandatory, and each is answered once:
+ * confirmed only when the broker has it safely in a queue.
+ */
+struct bus_publisher;
+
+struct bus_header {
+	const char *name, *value;
+};
+#define BUS_HEADERS 6
+struct bus_outgoing {			/* copied */
+	const char *exchange, *key;
+	const char *body;
+	size_t len;
+	uint32_t events;		/* 1: one object; more: one per line */
+	const char *id;			/* message-id */
+	bool redo;			/* may have been sent before: its events are suspect */
+	int64_t suspect_ms;		/* see bus_message; 0: not */
+	const struct bus_header *headers;	/* at most BUS_HEADERS */
+	size_t header_count;
+	void *user;
+	/* Not written after this time (boot clock); NULL: always. Any thread may change it; outlives the answer. */
+	const _Atomic int64_t *until_ms;
+};
+
+enum bus_fate {
+	BUS_CONFIRMED,
+	BUS_RETURNED,		/* no queue takes it; nothing was kept */
+	BUS_NACKED,		/* the broker could not keep it */
+	BUS_UNCLEAR,		/* was sent, but the connection ended first: send it again as redo */
+	BUS_UNSENT		/* until_ms had passed; certainly not sent */
+};
+/* From the loop; never from inside a bus_* function. user: the message's. reason: borrowed, or NULL. */
+typedef void bus_published_fn(void *user, void *message_user, enum bus_fate fate, const char *reason);
+
+struct bus_publisher_options {
+	const char *name;			/* for the broker's operator; copied */
+	const struct bus_queue *queues;		/* declared before anything is sent; copied */
+	size_t queue_count;
+	size_t window;				/* messages sent, not confirmed (0 = 1,000) */
+	bus_published_fn *published;
+	void *user;
+};
+struct bus_publisher_stats {
+	uint64_t confirmed, returned, nacked, unclear;
+	size_t waiting;			/* given, not answered */
+	bool connected;
+	bool blocked;			/* the broker takes nothing at present */
+};
+
+/* Whether the URL's bus has publishers (it has, where it is a broker). */
+bool bus_publishes(const char *url);
+/* Connects in the background, for ever. NULL and err when the URL is wrong. */
+struct bus_publisher *bus_publisher_open(struct loop *loop, const char *url,
+					 const struct bus_publisher_options *options, struct error *err);
+/* Queued without bound: the caller counts what is not answered. */
+void bus_publish(struct bus_publisher *publisher, const struct bus_outgoing *messages, size_t count);
+void bus_publisher_stats(const struct bus_publisher *publisher, struct bus_publisher_stats *stats_r);
+/* What is not answered is not answered any more. Takes two seconds at most. NULL tolerated. */
+void bus_publisher_close(struct bus_publisher **publisher);
 
 #endif

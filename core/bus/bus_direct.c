@@ -70,7 +70,7 @@ static void destroy(struct direct *direct)
 
 	list_each_safe (pos, following, &direct->settles)
 		mem_release(list_entry(pos, struct settle, node));
-	mem_release((void *)(uintptr_t)direct->base.options.queue);
+	arena_free(&direct->base.texts);
 	mem_free(&direct->entries);
 	mem_free(&direct->deleting);
 	direct->base.magic = 0;
@@ -458,9 +458,10 @@ static void direct_reject(struct bus_reader *reader, const uint64_t *tags, size_
 
 /* --- opening and closing --- */
 
-static struct bus_reader *direct_open(const struct bus_reader *base, const char *rest, struct store *store,
+static struct bus_reader *direct_open(const struct bus_reader *base, const char *url, struct store *store,
 				      struct error *err)
 {
+	const char *rest = strchr(url, ':') + 1;
 	struct direct *direct;
 
 	if (*rest != '\0') {
@@ -494,7 +495,6 @@ static void direct_close(struct bus_reader *reader)
 }
 
 const struct bus_ops bus_direct_ops = {
-	.scheme = "direct",
 	.open = direct_open,
 	.ack = direct_ack,
 	.reject = direct_reject,

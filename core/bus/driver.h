@@ -6,26 +6,30 @@
 #include "bus/bus.h"
 
 #define BUS_READER_MAGIC 0x42757352u
+#define BUS_PUBLISHER_MAGIC 0x42757350u
 
 /* First member of every driver's own reader. */
 struct bus_reader {
 	unsigned int magic;
 	const struct bus_ops *ops;
 	struct loop *loop;
-	struct bus_options options;	/* defaults filled in; queue owned by bus.c */
+	struct bus_options options;	/* defaults filled in; texts owned by bus.c */
+	struct arena *texts;		/* of the options; freed with the reader by its driver */
 	struct bus_stats stats;		/* the driver keeps them */
 };
 
 struct bus_ops {
-	const char *scheme;
-	/* base holds loop and options; the driver moves it into its own struct. rest: after "scheme:". */
-	struct bus_reader *(*open)(const struct bus_reader *base, const char *rest, struct store *store,
+	/* base holds loop and options; the driver moves it into its own struct. */
+	struct bus_reader *(*open)(const struct bus_reader *base, const char *url, struct store *store,
 				   struct error *err);
 	/* A driver may acknowledge several tags at once, never one that was not named. */
 	void (*ack)(struct bus_reader *reader, const uint64_t *tags, size_t count);
 	/* The letters are safe (committed, confirmed) before the tags are acknowledged. */
 	void (*reject)(struct bus_reader *reader, const uint64_t *tags, size_t tag_count,
 		       const struct bus_letter *letters, size_t letter_count, bus_done_fn *done, void *user);
+	/* NULL: it always holds them, and is the only reader. */
+	bool (*holds)(const struct bus_reader *reader, const uint64_t *tags, size_t count);
+	void (*distrust)(struct bus_reader *reader, const uint64_t *tags, size_t count);
 	void (*pause)(struct bus_reader *reader);
 	void (*resume)(struct bus_reader *reader);
 	void (*nudge)(struct bus_reader *reader);
@@ -35,6 +39,32 @@ struct bus_ops {
 	void (*close)(struct bus_reader *reader);
 };
 
+/* First member of every driver's own publisher. */
+struct bus_publisher {
+	unsigned int magic;
+	const struct bus_publisher_ops *ops;
+	bus_published_fn *published;
+	void *user;
+	struct bus_publisher_stats stats;	/* the driver keeps the counts */
+};
+
+struct bus_publisher_ops {
+	/* base as for readers. */
+	struct bus_publisher *(*open)(const struct bus_publisher *base, struct loop *loop, const char *url,
+				      const struct bus_publisher_options *options, struct error *err);
+	void (*publish)(struct bus_publisher *publisher, const struct bus_outgoing *messages, size_t count);
+	void (*stats)(const struct bus_publisher *publisher, struct bus_publisher_stats *stats_r);
+	void (*close)(struct bus_publisher *publisher);
+};
+
 extern const struct bus_ops bus_direct_ops;
+#ifdef HAVE_RABBITMQ
+extern const struct bus_ops bus_amqp_ops;
+extern const struct bus_publisher_ops bus_amqp_publisher_ops;
+#endif
+
+/* --- what drivers share --- */
+struct arena;
+struct bus_queue bus_queue_copy(struct arena *arena, const struct bus_queue *queue);
 
 #endif

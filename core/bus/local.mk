@@ -4,3 +4,16 @@ core_libcore_a_SOURCES += \
 	core/bus/bus.h \
 	core/bus/bus_direct.c \
 	core/bus/driver.h
+
+if HAVE_RABBITMQ
+core_libcore_a_SOURCES += \
+	core/bus/amqp.h \
+	core/bus/amqp_conn.c \
+	core/bus/amqp_consumer.c \
+	core/bus/amqp_consumer.h \
+	core/bus/amqp_declare.c \
+	core/bus/amqp_link.c \
+	core/bus/amqp_publisher.c \
+	core/bus/amqp_url.c \
+	core/bus/bus_amqp.c
+endif

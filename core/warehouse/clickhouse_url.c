@@ -12,46 +12,15 @@
 #define PORT "8123"
 #define TLS_PORT "8443"
 
-static int hex(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c) : NULL;
-
-	return at ? (int)(at - digits) : -1;
-}
-
-/* NULL when an escape is malformed, or stands for a byte that has no place in a header. */
-static const char *decode(struct arena *arena, const char *text, size_t len)
-{
-	char *out = arena_strndup(arena, text, len);
-	size_t n = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		out[n] = text[i];
-		if (text[i] == '%') {
-			int high = i + 2 < len ? hex(text[i + 1]) : -1, low = high >= 0 ? hex(text[i + 2]) : -1;
-
-			if (low < 0)
-				return NULL;
-			out[n] = (char)(high << 4 | low);
-			i += 2;
-		}
-		if ((unsigned char)out[n++] < ' ')
-			return NULL;
-	}
-	out[n] = '\0';
-	return out;
-}
-
 static int parse_user(const char *text, size_t len, struct arena *arena, struct clickhouse_url *url,
 		      struct error *err)
 {
 	const char *colon = memchr(text, ':', len);
 	size_t user = colon ? (size_t)(colon - text) : len;
 
-	url->user = decode(arena, text, user);
+	url->user = str_url_decode(arena, text, user);
 	if (colon)
-		url->password = decode(arena, colon + 1, len - user - 1);
+		url->password = str_url_decode(arena, colon + 1, len - user - 1);
 	if (!url->user || (colon && !url->password))
 		return error_set(err, ERR_INPUT, "user or password is not percent-encoded as in a URL");
 	return 0;
@@ -115,7 +84,7 @@ static int parse_options(const char *text, struct arena *arena, struct clickhous
 {
 	while (*text) {
 		size_t len = strcspn(text, "&"), name = strcspn(text, "=&");
-		const char *value = name < len ? decode(arena, text + name + 1, len - name - 1) : NULL;
+		const char *value = name < len ? str_url_decode(arena, text + name + 1, len - name - 1) : NULL;
 
 		if (!value)
 			return error_set(err, ERR_INPUT, "an option is not NAME=VALUE");
@@ -147,7 +116,7 @@ int clickhouse_url_parse(const char *rest, bool tls, struct arena *arena, struct
 	path = *end == '/' ? end + 1 : end;
 	path_len = strcspn(path, "/?#");
 	if (path_len > 0)
-		url_r->database = decode(arena, path, path_len);
+		url_r->database = str_url_decode(arena, path, path_len);
 	if ((path_len > 0 && !url_r->database) || (path[path_len] && path[path_len] != '?'))
 		return error_set(err, ERR_INPUT, "one database may follow the hosts");
 	return path[path_len] ? parse_options(path + path_len + 1, arena, url_r, err) : 0;

@@ -95,3 +95,10 @@ tests_contract_store_postgres_test_SOURCES = \
 	tests/contract/store_postgres_test.c
 tests_contract_store_postgres_test_LDADD = core/libcore.a $(TEST_LIBS)
 endif
+
+# Runs against a broker that tests/system/test_bus_amqp.py starts and troubles.
+if HAVE_RABBITMQ
+check_PROGRAMS += tests/contract/bus_flow
+tests_contract_bus_flow_SOURCES = tests/contract/bus_flow.c
+tests_contract_bus_flow_LDADD = core/libcore.a $(TEST_LIBS)
+endif

@@ -36,3 +36,6 @@ EXTRA_DIST += tests/system/servers.py tests/system/conftest.py
 if HAVE_POSTGRESQL
 SYSTEM_TESTS += tests/system/test_store_postgres.py tests/system/test_postgres.py
 endif
+if HAVE_RABBITMQ
+SYSTEM_TESTS += tests/system/test_bus_amqp.py
+endif

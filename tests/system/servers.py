@@ -402,8 +402,8 @@ class RabbitMQ(Server):
         except OSError:
             return False
 
-    def url(self, options="", port=None, vhost="%2f", scheme="amqp"):
-        return f"{scheme}://guest:guest@127.0.0.1:{port or self.port}/{vhost}{options}"
+    def url(self, options="", port=None, scheme="amqp", host="127.0.0.1"):
+        return f"{scheme}://guest:guest@{host}:{port or self.port}/%2f{options}"
 
     def queues(self):
         """{queue: messages in it, those that consumers hold included}"""
@@ -523,7 +523,7 @@ def certificate(folder, name="127.0.0.1", owner=None):
     made = os.path.join(folder, "certificate.pem")
     key = os.path.join(folder, "key.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                    "-addext", f"subjectAltName=IP:{name}", "-keyout", key, "-out", made],
+                    "-addext", f"subjectAltName={'IP' if name[0].isdigit() else 'DNS'}:{name}", "-keyout", key, "-out", made],
                    check=True, capture_output=True)
     for path in made, key:
         os.chmod(path, 0o600)

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The receiving half of the amqp: reader: a thread that owns a connection with
+ * two channels, AMQP_MAIN consuming the queue and AMQP_SIDE its suspects. It
+ * hands deliveries to the loop and takes acknowledgements from it; which
+ * message means what is the loop's business.
+ */
+#ifndef SLUICE_BUS_AMQP_CONSUMER_H
+#define SLUICE_BUS_AMQP_CONSUMER_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "bus/amqp.h"
+
+struct amqp_delivery {		/* in its batch's arena */
+	uint64_t tag;		/* the channel's */
+	bool side;		/* came over AMQP_SIDE */
+	bool suspect;
+	const char *id, *body;
+	size_t len;
+	uint32_t events;
+	int64_t created_ms, suspect_ms;
+};
+
+struct amqp_batch {		/* of one connection; in its own arena */
+	struct list node;
+	struct arena *arena;
+	uint32_t generation;
+	struct amqp_delivery *items;
+	size_t count, cap, bytes;
+};
+
+/* An acknowledgement on its way to the broker. */
+struct amqp_verdict {
+	uint32_t generation;
+	bool side;
+	bool multiple;		/* and everything before it */
+	bool again;		/* give it back to the queue instead */
+	uint64_t tag;
+};
+
+struct amqp_consumer {
+	struct amqp_link link;
+	struct bus_queue queue;		/* borrowed */
+	size_t max_messages, max_bytes;
+	struct loop_queue *back;	/* posted when there is something in done, or the connection changed */
+	_Atomic size_t held, held_bytes;	/* delivered, not resolved: the thread adds, the loop subtracts */
+	_Atomic uint32_t generation;	/* of the connection there is; counts up when one is lost */
+	_Atomic uint64_t lost;		/* connections */
+	bool distrust;			/* all there is at the first connection is suspect */
+
+	pthread_mutex_t mutex;		/* guards what follows */
+	struct list done;		/* batches for the loop */
+	struct amqp_verdict *verdicts;
+	size_t verdict_count, verdict_cap;
+	bool paused;
+	int64_t paused_ms;		/* monotonic: since when */
+	unsigned int settle_asked, settled;	/* counts up: everything told before is known to the broker */
+
+	/* the thread's */
+	struct amqp_verdict *telling;
+	size_t telling_cap;
+	struct amqp_batch *batch;	/* being filled */
+	struct {			/* a message being read, per channel */
+		bool open;
+		struct amqp_delivery delivery;
+		struct buf body;
+		uint64_t left;
+	} reading[2];
+	uint64_t suspects_left;		/* the next so many deliveries of AMQP_MAIN are suspect … */
+	int64_t suspect_until_ms;	/* … and those published before (wall clock) */
+	int64_t resolver_ms;		/* wall clock: the first delivery on AMQP_SIDE of this connection; 0: none */
+	unsigned int settling, answers;	/* which settle is under way, and how many answers it still needs */
+};
+
+/* url: whole. queue is borrowed until amqp_consumer_fini. on_news runs on the loop. */
+int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const char *url, const struct bus_queue *queue,
+		       size_t max_messages, size_t max_bytes, bool distrust, loop_item_fn *on_news, void *user,
+		       struct error *err);
+/* The loop: batches that have come, appended to batches. */
+void amqp_consumer_take(struct amqp_consumer *consumer, struct list *batches);
+void amqp_consumer_tell(struct amqp_consumer *consumer, const struct amqp_verdict *verdicts, size_t count);
+/* The loop has count fewer messages to think of. */
+void amqp_consumer_resolved(struct amqp_consumer *consumer, size_t count, size_t bytes);
+void amqp_consumer_pause(struct amqp_consumer *consumer, bool paused);
+/* Asks for a settle and returns its number; news comes when amqp_consumer_settled reaches it. */
+unsigned int amqp_consumer_settle(struct amqp_consumer *consumer);
+unsigned int amqp_consumer_settled(struct amqp_consumer *consumer);
+void amqp_consumer_fini(struct amqp_consumer *consumer);
+void amqp_batch_free(struct amqp_batch *batch);
+
+#endif
