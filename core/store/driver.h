@@ -61,6 +61,12 @@ struct store_ops {
 	void (*outbox_last)(struct store *store, store_count_fn *done, void *user);
 	void (*outbox_delete)(struct store *store, const int64_t *ids, size_t count, store_done_fn *done,
 			      void *user);
+	void (*shards_lease)(struct store *store, const struct store_shard_lease *lease, store_shards_fn *done,
+			     void *user);
+	void (*turn)(struct store *store, const struct store_turn *turn, store_turn_fn *done, void *user);
+	void (*outbox_get)(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done,
+			   void *user);
+	void (*outbox_adopt)(struct store *store, store_count_fn *done, void *user);
 	void (*dead_letter)(struct store *store, const struct store_dead *letters, size_t count,
 			    store_done_fn *done, void *user);
 	void (*outbox_bytes)(struct store *store, store_count_fn *done, void *user);

@@ -11,6 +11,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_sqlite_db.c \
 	core/store/store_sqlite_list.c \
 	core/store/store_sqlite_outbox.c \
+	core/store/store_sqlite_relay.c \
 	core/store/store_sqlite_schema.c \
 	core/store/store_sqlite_task.c \
 	core/store/store_sync.c \
@@ -28,6 +29,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_postgres_list.c \
 	core/store/store_postgres_listen.c \
 	core/store/store_postgres_outbox.c \
+	core/store/store_postgres_relay.c \
 	core/store/store_postgres_schema.c \
 	core/store/store_postgres_task.c \
 	core/store/store_postgres_url.c \

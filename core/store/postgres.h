@@ -222,6 +222,8 @@ void pg_task_read(const PGresult *result, int row, bool whole, struct arena *are
 /* --- outbox: store_postgres_outbox.c --- */
 /* Statements that write the rows and their totals. */
 void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox, int64_t now_ms);
+/* A statement that deletes the rows that are still there, and counts them out. */
+void pg_add_outbox_delete(struct pg_request *request, const int64_t *ids, size_t count);
 
 /* --- hints: store_postgres_listen.c --- */
 void pg_hint(struct pg_store *store, const char *flow);
@@ -243,6 +245,10 @@ void pg_outbox_read(struct store *store, const char *queue, const int64_t *skip,
 		    size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user);
 void pg_outbox_last(struct store *store, store_count_fn *done, void *user);
 void pg_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done, void *user);
+void pg_shards_lease(struct store *store, const struct store_shard_lease *lease, store_shards_fn *done, void *user);
+void pg_turn(struct store *store, const struct store_turn *turn, store_turn_fn *done, void *user);
+void pg_outbox_get(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done, void *user);
+void pg_outbox_adopt(struct store *store, store_count_fn *done, void *user);
 void pg_dead_letter(struct store *store, const struct store_dead *letters, size_t count, store_done_fn *done,
 		    void *user);
 void pg_outbox_bytes(struct store *store, store_count_fn *done, void *user);

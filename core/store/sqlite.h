@@ -135,6 +135,11 @@ int sqlite_task_fail(struct sqlite_db *db, struct group_outbox *outbox, struct t
 /* --- outbox: store_sqlite_outbox.c --- */
 int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms,
 			struct error *err);
+/* 1, or 0 when there is no such row, or -1. */
+int sqlite_outbox_row(struct sqlite_db *db, int64_t id, struct arena *arena, struct store_outbox_row *row_r,
+		      struct error *err);
+/* Deletes the row and counts it out; nothing when it is gone already. */
+int sqlite_outbox_remove(struct sqlite_db *db, int64_t id, struct error *err);
 
 /* --- the operations, for the driver's table --- */
 void sqlite_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done,
@@ -153,6 +158,10 @@ void sqlite_outbox_read(struct store *store, const char *queue, const int64_t *s
 void sqlite_outbox_last(struct store *store, store_count_fn *done, void *user);
 void sqlite_outbox_delete(struct store *store, const int64_t *ids, size_t count, store_done_fn *done,
 			  void *user);
+void sqlite_shards_lease(struct store *store, const struct store_shard_lease *lease, store_shards_fn *done, void *user);
+void sqlite_turn(struct store *store, const struct store_turn *turn, store_turn_fn *done, void *user);
+void sqlite_outbox_get(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done, void *user);
+void sqlite_outbox_adopt(struct store *store, store_count_fn *done, void *user);
 void sqlite_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
 			store_done_fn *done, void *user);
 void sqlite_outbox_bytes(struct store *store, store_count_fn *done, void *user);

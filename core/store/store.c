@@ -272,6 +272,28 @@ void store_outbox_delete(struct store *store, const int64_t *ids, size_t count, 
 	request(store)->outbox_delete(store, ids, count, done, user);
 }
 
+void store_shards_lease(struct store *store, const struct store_shard_lease *lease, store_shards_fn *done, void *user)
+{
+	assert(lease->relay != NULL && lease->lease_ms > 0);
+	request(store)->shards_lease(store, lease, done, user);
+}
+
+void store_turn(struct store *store, const struct store_turn *turn, store_turn_fn *done, void *user)
+{
+	assert(turn->shard_count <= STORE_SHARDS && turn->max_rows > 0);
+	request(store)->turn(store, turn, done, user);
+}
+
+void store_outbox_get(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done, void *user)
+{
+	request(store)->outbox_get(store, ids, count, done, user);
+}
+
+void store_outbox_adopt(struct store *store, store_count_fn *done, void *user)
+{
+	request(store)->outbox_adopt(store, done, user);
+}
+
 void store_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
 		       store_done_fn *done, void *user)
 {

@@ -77,7 +77,7 @@ struct store_upsert {
 	const char *const *values;		/* one per column; NULL = null */
 };
 struct store_outbox {			/* events of one stream, newline-separated JSON */
-	const char *queue;	/* direct: one row per bound queue; amqp: the stream's exchange and key */
+	const char *queue;	/* direct: one row per bound queue; relayed: where it is published (bus_address) */
 	const char *payload;
 	size_t payload_len;
 	uint32_t events;
@@ -136,6 +136,35 @@ struct store_outbox_row {
 	int64_t created_ms;		/* wall clock, for the age of what waits */
 };
 
+/*
+ * Relays share the outbox by shards: a group's rows draw one of them, and who
+ * holds a shard's lease sends its rows. The lease row notes the ids that are
+ * being sent, so that a successor knows what may have arrived.
+ */
+#define STORE_SHARDS 16
+struct store_shard {
+	int shard;			/* 0 … STORE_SHARDS - 1 */
+	int64_t token;			/* fences: a new one with each holder */
+	const int64_t *noted;		/* what the last holder was sending and did not delete */
+	size_t noted_count;
+};
+struct store_shard_lease {		/* a request */
+	const char *relay;		/* its name: unique among all processes that ever were */
+	int64_t lease_ms;
+	const struct store_shard *held;	/* leases to extend; noted is ignored */
+	size_t held_count;
+	const struct store_shard *given_up;	/* nothing of theirs is being sent any more; free at once */
+	size_t given_up_count;
+	bool leaving;			/* takes nothing, is no relay any more */
+};
+struct store_turn {			/* a request */
+	const struct store_shard *shards;	/* held; noted is ignored */
+	size_t shard_count;
+	const int64_t *sent;		/* arrived: their rows go */
+	size_t sent_count;
+	size_t max_rows, max_bytes;	/* of what is answered; one row always fits */
+};
+
 struct store_depth {			/* tasks of one flow */
 	const char *name;
 	int64_t pending;		/* ready now; store_ready counts to 1,000 and no further */
@@ -150,6 +179,11 @@ typedef void store_claimed_fn(void *user, const struct task_row *rows, size_t co
 typedef void store_ids_fn(void *user, const int64_t *ids, size_t count, const struct error *err);
 typedef void store_outbox_fn(void *user, const struct store_outbox_row *rows, size_t count,
 			     const struct error *err);
+/* held: those of the request that still are the relay's, and with a lease request those it got. */
+typedef void store_shards_fn(void *user, const struct store_shard *held, size_t count, size_t relays,
+			     const struct error *err);
+typedef void store_turn_fn(void *user, const struct store_shard *held, size_t held_count,
+			   const struct store_outbox_row *rows, size_t count, const struct error *err);
 typedef void store_json_fn(void *user, const char *json, size_t len, const struct error *err);
 typedef void store_count_fn(void *user, int64_t count, const struct error *err);
 typedef void store_depth_fn(void *user, const struct store_depth *rows, size_t count,
@@ -163,6 +197,7 @@ struct store_options {
 	int crash_limit;		/* crashes alone before a task is quarantined (20) */
 	int64_t outbox_row_bytes;	/* an outbox row ends before it grows beyond this (256 KiB) … */
 	int64_t outbox_row_events;	/* … or this many events (500); one event is never cut */
+	bool relayed;			/* outbox rows are for relays: each group's get a shard */
 };
 /* Zero members of the options take the defaults in brackets; busy_ms 30,000. */
 
@@ -233,9 +268,25 @@ void store_lookup(struct store *store, const struct store_table *table, const ch
 		  size_t limit, store_json_fn *done, void *user);
 
 /* --- outbox, for direct: sinks and relays --- */
-/* Rows of queue by id that are not among skip (copied), up to max_rows and max_bytes, but at least one. */
+/* Rows of queue, not for relays, by id that are not among skip (copied), up to max_rows and max_bytes, but at least one. */
 void store_outbox_read(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,
 		       size_t max_rows, size_t max_bytes, store_outbox_fn *done, void *user);
+/*
+ * A relay is alive for lease_ms after each lease request. It gets free shards
+ * until it has its part of them, counted by the relays that are alive (relays,
+ * itself included); who holds more than that gives up shards with the next request.
+ */
+void store_shards_lease(struct store *store, const struct store_shard_lease *lease, store_shards_fn *done, void *user);
+/*
+ * In one transaction: deletes what was sent, reads the next rows of the shards
+ * by id, and notes these rows' ids as being sent. Shards whose lease has ended
+ * are left alone. Cheap when nothing is to delete or to read.
+ */
+void store_turn(struct store *store, const struct store_turn *turn, store_turn_fn *done, void *user);
+/* Rows by their ids; those that are gone are passed over. */
+void store_outbox_get(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done, void *user);
+/* Rows written for direct: readers become relays' rows; their queue stays. count: rows. */
+void store_outbox_adopt(struct store *store, store_count_fn *done, void *user);
 /* The highest id an outbox row ever had: rows up to it are older than this moment. */
 void store_outbox_last(struct store *store, store_count_fn *done, void *user);
 /* Ids that are gone already are passed over. */

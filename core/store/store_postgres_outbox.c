@@ -12,12 +12,15 @@ void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox
 {
 	struct arena *arena = request->scratch;
 	const char **queues = arena_alloc(arena, (outbox->count + 1) * sizeof(*queues));
+	const char *shard = NULL;
 	int64_t *events = arena_alloc(arena, (outbox->count + 1) * sizeof(*events));
 	int64_t *bytes = arena_alloc(arena, (outbox->count + 1) * sizeof(*bytes));
 	size_t i;
 
 	if (outbox->count == 0)
 		return;
+	if (request->store->base.options.relayed)
+		shard = pg_int_text(arena, (int64_t)(random_u64() % STORE_SHARDS));
 	for (i = 0; i < outbox->count; i++) {
 		const struct group_row *row = &outbox->rows[i];
 
@@ -25,8 +28,9 @@ void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox
 		events[i] = row->events;
 		bytes[i] = (int64_t)row->payload.len;
 		pg_add(request,
-		       "INSERT INTO outbox (queue, events, bytes, created_ms, payload) VALUES ($1, $2, $3, $4, $5)",
-		       "riiir", row->queue, events[i], bytes[i], now_ms, row->payload.data);
+		       "INSERT INTO outbox (queue, events, bytes, created_ms, payload, shard)"
+		       " VALUES ($1, $2, $3, $4, $5, $6)",
+		       "riiirr", row->queue, events[i], bytes[i], now_ms, row->payload.data, shard);
 	}
 	pg_add(request,
 	       "INSERT INTO outbox_total AS t (queue, shard, events, waiting_rows, waiting_events, waiting_bytes)"
@@ -82,7 +86,8 @@ static void read_start(struct pg_request *request)
 	/* Sizes first, so that only payloads that are wanted are read. */
 	pg_add(request,
 	       "SELECT o.id, o.events, o.created_ms, o.payload FROM (SELECT id,"
-	       " sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (SELECT id, bytes FROM outbox WHERE queue = $1 AND id <> ALL ($2::bigint[])"
+	       " sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (SELECT id, bytes FROM outbox WHERE queue = $1"
+	       " AND shard IS NULL AND id <> ALL ($2::bigint[])"
 	       " ORDER BY id LIMIT $3) waiting) fits JOIN outbox o ON o.id = fits.id WHERE fits.before < $4"
 	       " ORDER BY o.id",
 	       "rrii", read->queue, read->skip, (int64_t)read->max_rows,
@@ -168,11 +173,8 @@ static void deleted(struct pg_request *request)
 }
 
 /* What is counted is what was there, so that repeating it does nothing. */
-static void delete_start(struct pg_request *request)
+void pg_add_outbox_delete(struct pg_request *request, const int64_t *ids, size_t count)
 {
-	struct delete *delete = (struct delete *)request;
-
-	pg_add_limits(request);
 	pg_add(request,
 	       "WITH gone AS (DELETE FROM outbox WHERE id = ANY ($1::bigint[]) RETURNING queue, events, bytes)"
 	       " INSERT INTO outbox_total AS t (queue, shard, events, waiting_rows, waiting_events, waiting_bytes)"
@@ -180,7 +182,15 @@ static void delete_start(struct pg_request *request)
 	       " ON CONFLICT (queue, shard) DO UPDATE SET waiting_rows = t.waiting_rows + excluded.waiting_rows,"
 	       " waiting_events = t.waiting_events + excluded.waiting_events,"
 	       " waiting_bytes = t.waiting_bytes + excluded.waiting_bytes",
-	       "ri", pg_ints(request->scratch, delete->ids, delete->count), (int64_t)request->store->shard);
+	       "ri", pg_ints(request->scratch, ids, count), (int64_t)request->store->shard);
+}
+
+static void delete_start(struct pg_request *request)
+{
+	struct delete *delete = (struct delete *)request;
+
+	pg_add_limits(request);
+	pg_add_outbox_delete(request, delete->ids, delete->count);
 	pg_send(request, deleted);
 }
 

@@ -101,6 +101,15 @@ static const struct store_migration migrations[] = {
 	 "	autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);"
 	 "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,"
 	 "	autovacuum_vacuum_cost_delay = 0);"},
+	{"shards of the outbox, for relays",
+	 "ALTER TABLE outbox ADD COLUMN shard integer;"
+	 "DROP INDEX outbox_queue;"
+	 "CREATE INDEX outbox_queue ON outbox (queue, id) WHERE shard IS NULL;"
+	 "CREATE INDEX outbox_shard ON outbox (shard, id) WHERE shard IS NOT NULL;"
+	 "CREATE TABLE relay (name text PRIMARY KEY, alive_until bigint NOT NULL);"
+	 "CREATE TABLE relay_shard (shard integer PRIMARY KEY, holder text, token bigint NOT NULL DEFAULT 0,"
+	 "	lease_until bigint NOT NULL DEFAULT 0, sending bigint[] NOT NULL DEFAULT '{}') WITH (fillfactor = 50);"
+	 "INSERT INTO relay_shard (shard) SELECT generate_series(0, 15);"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

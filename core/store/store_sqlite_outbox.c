@@ -6,20 +6,25 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/uuid.h"
 
 int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms,
 			struct error *err)
 {
+	int64_t shard = (int64_t)(random_u64() % STORE_SHARDS);
 	size_t i;
 
 	for (i = 0; i < outbox->count; i++) {
 		const struct group_row *row = &outbox->rows[i];
 
 		if (sqlite_run(db, err,
-			       "INSERT INTO outbox (queue, events, bytes, created_ms, payload)"
-			       " VALUES (?1, ?2, ?3, ?4, ?5)",
-			       "tiiib", row->queue, (int64_t)row->events, (int64_t)row->payload.len, now_ms,
-			       row->payload.data, row->payload.len) < 0)
+			       db->options->relayed
+				       ? "INSERT INTO outbox (queue, events, bytes, created_ms, payload, shard)"
+					 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+				       : "INSERT INTO outbox (queue, events, bytes, created_ms, payload)"
+					 " VALUES (?1, ?2, ?3, ?4, ?5)",
+			       db->options->relayed ? "tiiibi" : "tiiib", row->queue, (int64_t)row->events,
+			       (int64_t)row->payload.len, now_ms, row->payload.data, row->payload.len, shard) < 0)
 			return -1;
 		if (sqlite_run(db, err,
 			       "INSERT INTO outbox_total (queue, events, waiting_rows, waiting_events,"
@@ -54,22 +59,32 @@ static int compare_ids(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-static int read_row(struct sqlite_db *db, struct read *read, int64_t id, size_t *bytes, struct error *err)
+int sqlite_outbox_row(struct sqlite_db *db, int64_t id, struct arena *arena, struct store_outbox_row *row_r,
+		      struct error *err)
 {
 	sqlite3_stmt *statement = sqlite_query(
-		db, err, "SELECT events, created_ms, payload FROM outbox WHERE id = ?1", "i", id);
-	struct store_outbox_row *row = &read->rows[read->count];
+		db, err, "SELECT events, created_ms, payload, queue FROM outbox WHERE id = ?1", "i", id);
 	int rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
 
 	if (rc <= 0)
-		return rc; /* deleted since */
-	row->id = id;
-	row->queue = read->queue;
-	row->events = (uint32_t)sqlite3_column_int64(statement, 0);
-	row->created_ms = sqlite3_column_int64(statement, 1);
-	row->payload_len = (size_t)sqlite3_column_bytes(statement, 2);
-	row->payload = sqlite_text(statement, 2, read->request.arena);
+		return rc;
+	row_r->id = id;
+	row_r->events = (uint32_t)sqlite3_column_int64(statement, 0);
+	row_r->created_ms = sqlite3_column_int64(statement, 1);
+	row_r->payload_len = (size_t)sqlite3_column_bytes(statement, 2);
+	row_r->payload = sqlite_text(statement, 2, arena);
+	row_r->queue = sqlite_text(statement, 3, arena);
 	sqlite3_reset(statement);
+	return 1;
+}
+
+static int read_row(struct sqlite_db *db, struct read *read, int64_t id, size_t *bytes, struct error *err)
+{
+	struct store_outbox_row *row = &read->rows[read->count];
+	int rc = sqlite_outbox_row(db, id, read->request.arena, row, err);
+
+	if (rc <= 0)
+		return rc; /* deleted since */
 	*bytes += row->payload_len;
 	read->count++;
 	return 1;
@@ -81,7 +96,7 @@ static int read_run(struct sqlite_db *db, struct sqlite_request *request, struct
 	struct read *read = (struct read *)request;
 	sqlite3_stmt *ids = sqlite_query(db, err,
 					 "SELECT id FROM outbox INDEXED BY outbox_queue WHERE queue = ?1"
-					 " ORDER BY id",
+					 " AND shard IS NULL ORDER BY id",
 					 "t", read->queue);
 	size_t bytes = 0;
 	int rc = -1;
@@ -175,7 +190,7 @@ struct delete
 	size_t count;
 };
 
-static int delete_row(struct sqlite_db *db, int64_t id, struct error *err)
+int sqlite_outbox_remove(struct sqlite_db *db, int64_t id, struct error *err)
 {
 	sqlite3_stmt *statement =
 		sqlite_query(db, err, "SELECT queue, events, bytes FROM outbox WHERE id = ?1", "i", id);
@@ -201,7 +216,7 @@ static int delete_run(struct sqlite_db *db, struct sqlite_request *request, stru
 	size_t i;
 
 	for (i = 0; i < delete->count; i++)
-		if (delete_row(db, delete->ids[i], err) < 0)
+		if (sqlite_outbox_remove(db, delete->ids[i], err) < 0)
 			return -1;
 	return 0;
 }

@@ -89,6 +89,16 @@ static const struct store_migration migrations[] = {
 	 "	last_at TEXT NOT NULL,"
 	 "	count INTEGER NOT NULL,"
 	 "	UNIQUE (queue, dedup_id));"},
+	{"shards of the outbox, for relays",
+	 "ALTER TABLE outbox ADD COLUMN shard INTEGER;"
+	 "DROP INDEX outbox_queue;"
+	 "CREATE INDEX outbox_queue ON outbox (queue, id) WHERE shard IS NULL;"
+	 "CREATE INDEX outbox_shard ON outbox (shard, id) WHERE shard IS NOT NULL;"
+	 "CREATE TABLE relay (name TEXT PRIMARY KEY, alive_until INTEGER NOT NULL) WITHOUT ROWID;"
+	 "CREATE TABLE relay_shard (shard INTEGER PRIMARY KEY, holder TEXT, token INTEGER NOT NULL DEFAULT 0,"
+	 "	lease_until INTEGER NOT NULL DEFAULT 0, sending TEXT NOT NULL DEFAULT '');"
+	 "INSERT INTO relay_shard (shard) VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11),"
+	 "	(12), (13), (14), (15);"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
