@@ -13,6 +13,7 @@
 #include "base/uuid.h"
 #include "log/log.h"
 
+#define CONSUMER_TAG "sluice"	/* unique on its channel, which is enough */
 #define BATCH_MESSAGES 512
 #define BATCH_BYTES ((size_t)1024 * 1024)
 #define PREFETCH_MAX 65535
@@ -80,6 +81,15 @@ void amqp_consumer_pause(struct amqp_consumer *consumer, bool paused)
 	pthread_mutex_lock(&consumer->mutex);
 	consumer->paused = paused;
 	consumer->paused_ms = clock_mono_ms();
+	pthread_mutex_unlock(&consumer->mutex);
+	amqp_link_wake(&consumer->link);
+}
+
+void amqp_consumer_cancel(struct amqp_consumer *consumer)
+{
+	pthread_mutex_lock(&consumer->mutex);
+	consumer->cancelled = true;
+	consumer->paused = false;
 	pthread_mutex_unlock(&consumer->mutex);
 	amqp_link_wake(&consumer->link);
 }
@@ -216,6 +226,23 @@ static uint16_t prefetch(const struct amqp_consumer *consumer, bool side)
 	return (uint16_t)(consumer->max_messages < most ? consumer->max_messages : most);
 }
 
+/* Once, when nothing more is to be consumed. What has been sent comes before the answer. */
+static int ask_to_cancel(struct amqp_consumer *consumer, struct error *err)
+{
+	struct amqp_conn *conn = &consumer->link.conn;
+	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(CONSUMER_TAG)};
+	bool cancelled;
+
+	pthread_mutex_lock(&consumer->mutex);
+	cancelled = consumer->cancelled;
+	pthread_mutex_unlock(&consumer->mutex);
+	if (!cancelled || consumer->cancel != CANCEL_NOT)
+		return 0;
+	consumer->cancel = CANCEL_ASKED;
+	return amqp_conn_status(conn, "ending the consumption",
+				amqp_send_method(conn->state, AMQP_MAIN, AMQP_BASIC_CANCEL_METHOD, &cancel), err);
+}
+
 /* Asks both channels for something harmless; they answer in order. */
 static int ask_to_settle(struct amqp_consumer *consumer, struct error *err)
 {
@@ -225,7 +252,7 @@ static int ask_to_settle(struct amqp_consumer *consumer, struct error *err)
 	pthread_mutex_lock(&consumer->mutex);
 	asked = consumer->settle_asked;
 	pthread_mutex_unlock(&consumer->mutex);
-	if (asked == consumer->settling || consumer->answers > 0)
+	if (asked == consumer->settling || consumer->answers > 0 || consumer->cancel == CANCEL_ASKED)
 		return 0;
 	consumer->settling = asked;
 	for (int side = 0; side < 2; side++) {
@@ -275,6 +302,9 @@ static int on_method(struct amqp_consumer *consumer, bool side, const amqp_metho
 	case AMQP_BASIC_QOS_OK_METHOD:
 		if (consumer->answers > 0 && --consumer->answers == 0)
 			settled(consumer);
+		return 0;
+	case AMQP_BASIC_CANCEL_OK_METHOD:
+		consumer->cancel = CANCEL_DONE;
 		return 0;
 	case AMQP_BASIC_CANCEL_METHOD:
 		return error_set(err, ERR_IO, "the broker cancelled the consumer: the queue was deleted, or moved");
@@ -388,7 +418,8 @@ static int consume(struct amqp_consumer *consumer, bool side, struct error *err)
 	amqp_basic_qos(conn->state, channel, 0, prefetch(consumer, side), 0);
 	if (amqp_conn_check(conn, "setting the prefetch", amqp_get_rpc_reply(conn->state), err) < 0)
 		return -1;
-	amqp_basic_consume(conn->state, channel, amqp_cstring_bytes(name), amqp_empty_bytes, 0, 0, 0, amqp_empty_table);
+	amqp_basic_consume(conn->state, channel, amqp_cstring_bytes(name), amqp_cstring_bytes(CONSUMER_TAG), 0, 0, 0,
+			   amqp_empty_table);
 	return amqp_conn_check(conn, "consuming", amqp_get_rpc_reply(conn->state), err);
 }
 
@@ -410,6 +441,7 @@ static int setup(struct amqp_link *link, struct error *err)
 		consumer->suspect_until_ms = clock_wall_ms() + 1000;
 	}
 	consumer->resolver_ms = 0;
+	consumer->cancel = CANCEL_NOT;
 	consumer->reading[0].open = consumer->reading[1].open = false;
 	consumer->answers = 0;
 	if (consume(consumer, false, err) < 0 || consume(consumer, true, err) < 0)
@@ -468,7 +500,7 @@ static void turn(struct amqp_consumer *consumer, bool paused)
 	short ready;
 	int rc;
 
-	if (tell(consumer, &err) < 0 || ask_to_settle(consumer, &err) < 0) {
+	if (tell(consumer, &err) < 0 || ask_to_cancel(consumer, &err) < 0 || ask_to_settle(consumer, &err) < 0) {
 		lost(consumer, &err);
 		return;
 	}

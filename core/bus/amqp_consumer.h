@@ -54,6 +54,7 @@ struct amqp_consumer {
 	struct amqp_verdict *verdicts;
 	size_t verdict_count, verdict_cap;
 	bool paused;
+	bool cancelled;			/* nothing more is to be consumed */
 	int64_t paused_ms;		/* monotonic: since when */
 	unsigned int settle_asked, settled;	/* counts up: everything told before is known to the broker */
 
@@ -70,6 +71,7 @@ struct amqp_consumer {
 	uint64_t suspects_left;		/* the next so many deliveries of AMQP_MAIN are suspect … */
 	int64_t suspect_until_ms;	/* … and those published before (wall clock) */
 	int64_t resolver_ms;		/* wall clock: the first delivery on AMQP_SIDE of this connection; 0: none */
+	enum { CANCEL_NOT, CANCEL_ASKED, CANCEL_DONE } cancel;	/* of what AMQP_MAIN consumes */
 	unsigned int settling, answers;	/* which settle is under way, and how many answers it still needs */
 };
 
@@ -83,6 +85,8 @@ void amqp_consumer_tell(struct amqp_consumer *consumer, const struct amqp_verdic
 /* The loop has count fewer messages to think of. */
 void amqp_consumer_resolved(struct amqp_consumer *consumer, size_t count, size_t bytes);
 void amqp_consumer_pause(struct amqp_consumer *consumer, bool paused);
+/* Ends consuming; what the broker has sent still comes, and settles wait for it. */
+void amqp_consumer_cancel(struct amqp_consumer *consumer);
 /* Asks for a settle and returns its number; news comes when amqp_consumer_settled reaches it. */
 unsigned int amqp_consumer_settle(struct amqp_consumer *consumer);
 unsigned int amqp_consumer_settled(struct amqp_consumer *consumer);

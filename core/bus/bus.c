@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/str.h"
 #include "bus/driver.h"
 
 #define PUBLISHER_CHECK(publisher) \
@@ -112,6 +113,17 @@ bool bus_distrust(struct bus_reader *reader, const uint64_t *tags, size_t count)
 	return true;
 }
 
+bool bus_last_call(struct bus_reader *reader)
+{
+	READER_CHECK(reader);
+	if (reader->ops->last_call == NULL) {
+		reader->ops->pause(reader);
+		return false;
+	}
+	reader->ops->last_call(reader);
+	return true;
+}
+
 void bus_pause(struct bus_reader *reader)
 {
 	READER_CHECK(reader);
@@ -152,6 +164,34 @@ void bus_close(struct bus_reader **reader)
 }
 
 /* --- publishing --- */
+
+const char *bus_address(struct arena *arena, const char *exchange, const char *key)
+{
+	struct buf text;
+	const char *address;
+
+	buf_init(&text);
+	str_url_encode(&text, exchange, strlen(exchange));
+	buf_addc(&text, '/');
+	str_url_encode(&text, key, strlen(key));
+	address = arena_strdup(arena, text.data);
+	buf_fini(&text);
+	return address;
+}
+
+struct bus_place bus_address_read(struct arena *arena, const char *text)
+{
+	const char *slash = strchr(text, '/'), *exchange, *key;
+
+	if (slash == NULL)
+		return (struct bus_place){.exchange = "", .key = text, .queue = true};
+	exchange = str_url_decode(arena, text, (size_t)(slash - text));
+	key = str_url_decode(arena, slash + 1, strlen(slash + 1));
+	/* Only bus_address writes them; what somebody else put there goes to nobody, with that as the reason. */
+	if (exchange == NULL || key == NULL)
+		return (struct bus_place){.exchange = "", .key = text};
+	return (struct bus_place){.exchange = exchange, .key = key};
+}
 
 bool bus_publishes(const char *url)
 {

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 
+struct arena;
 struct loop;
 struct store;
 struct bus_reader;
@@ -54,6 +55,7 @@ struct bus_options {
 	const char *queue;	/* copied */
 	const char *exchange, *type, *key;	/* what brokers bind it to; copied; NULL: nothing */
 	const char *state;	/* folder that outlives the process, where it notes whether it ended well; NULL: none */
+	unsigned int number;	/* which of the queue's readers in this process: each notes it for itself */
 	size_t unacked_messages;	/* no more are delivered while so many are open (0 = 65,535) … */
 	size_t unacked_bytes;	/* … or so many bytes (0 = 64 MiB); one message always fits */
 	bus_messages_fn *messages;
@@ -94,6 +96,13 @@ bool bus_holds(const struct bus_reader *reader, const uint64_t *tags, size_t cou
  * up itself.
  */
 bool bus_distrust(struct bus_reader *reader, const uint64_t *tags, size_t count);
+/*
+ * No new messages are asked for, for ever; those that somebody has sent already
+ * still come, before the callback of a bus_settle that is asked for afterwards.
+ * true: they are to be dealt with. false: nothing has been sent, what comes
+ * still may be left alone.
+ */
+bool bus_last_call(struct bus_reader *reader);
 /* No new messages until bus_resume; those under way may still come once. */
 void bus_pause(struct bus_reader *reader);
 void bus_resume(struct bus_reader *reader);
@@ -156,6 +165,18 @@ struct bus_publisher_stats {
 	bool connected;
 	bool blocked;			/* the broker takes nothing at present */
 };
+
+/*
+ * An exchange and a key as one text, which tells an outbox row where to go; a
+ * row that was written for a direct: reader has its queue's name instead, which
+ * has no slash. Texts are borrowed or in the arena.
+ */
+const char *bus_address(struct arena *arena, const char *exchange, const char *key);
+struct bus_place {
+	const char *exchange, *key;
+	bool queue;			/* it was a queue's name: published to the queue itself */
+};
+struct bus_place bus_address_read(struct arena *arena, const char *text);
 
 /* Whether the URL's bus has publishers (it has, where it is a broker). */
 bool bus_publishes(const char *url);

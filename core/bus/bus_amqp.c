@@ -499,6 +499,11 @@ static void amqp_settle(struct bus_reader *base, bus_done_fn *done, void *user)
 	list_append(&reader->settles, &settle->node);
 }
 
+static void amqp_last_call(struct bus_reader *base)
+{
+	amqp_consumer_cancel(&reader_of(base)->consumer);
+}
+
 static void amqp_pause(struct bus_reader *base)
 {
 	amqp_consumer_pause(&reader_of(base)->consumer, true);
@@ -529,7 +534,7 @@ static bool mark_open(struct amqp_reader *reader)
 	buf_init(&path);
 	buf_printf(&path, "%s/bus-", options->state);
 	str_url_encode(&path, options->queue, strlen(options->queue));
-	buf_adds(&path, ".open");
+	buf_printf(&path, "-%u.open", options->number);
 	reader->state_path = buf_steal(&path);
 	there = access(reader->state_path, F_OK) == 0;
 	fd = open(reader->state_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -569,10 +574,18 @@ static struct bus_reader *amqp_open(const struct bus_reader *base, const char *u
 	return &reader->base;
 }
 
+static bool all_resolved(struct channel *channel)
+{
+	for (uint64_t number = channel->first; number < channel->first + channel->count; number++)
+		if (!entry_at(channel, number)->resolved)
+			return false;
+	return true;
+}
+
 static void amqp_close(struct bus_reader *base)
 {
 	struct amqp_reader *reader = reader_of(base);
-	bool clean = base->stats.unacked == 0;
+	bool clean = all_resolved(&reader->channels[0]);
 
 	loop_timer_free(&reader->again_timer);
 	bus_publisher_close(&reader->publisher);
@@ -590,6 +603,7 @@ const struct bus_ops bus_amqp_ops = {
 	.reject = amqp_reject,
 	.holds = amqp_holds,
 	.distrust = amqp_distrust,
+	.last_call = amqp_last_call,
 	.pause = amqp_pause,
 	.resume = amqp_resume,
 	.nudge = amqp_nudge,

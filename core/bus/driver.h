@@ -30,6 +30,8 @@ struct bus_ops {
 	/* NULL: it always holds them, and is the only reader. */
 	bool (*holds)(const struct bus_reader *reader, const uint64_t *tags, size_t count);
 	void (*distrust)(struct bus_reader *reader, const uint64_t *tags, size_t count);
+	/* NULL: messages are only read, never sent. */
+	void (*last_call)(struct bus_reader *reader);
 	void (*pause)(struct bus_reader *reader);
 	void (*resume)(struct bus_reader *reader);
 	void (*nudge)(struct bus_reader *reader);

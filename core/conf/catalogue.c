@@ -302,6 +302,7 @@ static void add_ways(struct conf_catalogue *catalogue, const struct json *probe,
 		sink->plugin = plugin;
 		sink->queue = text_of(arena, item, "queue");
 		sink->exchange = text_of(arena, item, "exchange");
+		sink->exchange_type = text_of(arena, item, "exchange_type");
 		sink->table = text_of(arena, item, "table");
 		sink->key = str_eq(json_string(json_member(item, "exchange_type"), NULL), "fanout") ? "#" :
 			    text_of(arena, item, "key");

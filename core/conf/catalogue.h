@@ -62,7 +62,7 @@ struct conf_offer_stream {
 
 struct conf_offer_sink {
 	const char *name, *plugin;
-	const char *queue, *exchange, *table;
+	const char *queue, *exchange, *exchange_type, *table;
 	const char *key;		/* "#": every key (fanout) */
 };
 

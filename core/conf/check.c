@@ -220,6 +220,11 @@ static void check_batch(struct conf_walk *walk, const struct conf_node *entry, c
 		conf_complain(walk, batch != NULL ? batch : entry, NULL,
 			      "sink \"%s\": batch: two batches of %s do not fit into memory (%s)", sink->name, bytes,
 			      memory);
+	/* Who looks a suspect up must be sure that an insert of it, begun before, is over. */
+	if (model->bus != NULL && !str_starts(model->bus, "direct:") && model->suspect_wait_ms >= 0 &&
+	    model->suspect_wait_ms <= sink->deadline_ms)
+		conf_complain(walk, entry, NULL, "sink \"%s\": deadline: must be shorter than suspects.hold with a broker",
+			      sink->name);
 	if (durability != NULL && sink->durability == CONF_QUORUM && model->warehouse != NULL &&
 	    str_starts(model->warehouse, "chdb:"))
 		conf_complain(walk, durability, NULL, "sink \"%s\": durability: \"quorum\" needs several servers; "
@@ -231,6 +236,7 @@ static void bind_sink(struct conf_walk *walk, struct conf_sink *sink, const stru
 	sink->plugin = copy(walk, offer->plugin);
 	sink->queue = copy(walk, offer->queue);
 	sink->exchange = copy(walk, offer->exchange);
+	sink->exchange_type = copy(walk, offer->exchange_type);
 	sink->key = copy(walk, offer->key);
 	sink->table = copy(walk, offer->table);
 }
@@ -316,6 +322,9 @@ static void check_routes(struct conf_walk *walk, const struct conf_node *file, s
 	const struct conf_node *entry = first_entry(file, "flows");
 	bool *told = arena_alloc(walk->arena, model->stream_count * sizeof(*told));
 
+	/* A broker may have queues of others; what none takes is set aside. */
+	if (model->bus == NULL || !str_starts(model->bus, "direct:"))
+		return;
 	for (size_t i = 0; i < model->flow_count; i++, entry = entry->next) {
 		const struct conf_offer_flow *offer = conf_offered_flow(root->catalogue, model->flows[i].name);
 

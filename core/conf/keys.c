@@ -305,6 +305,8 @@ static const struct conf_key relay_keys[] = {
 	 .doc = "relay processes"},
 	{"window", &conf_int, AT(conf_model, relay_window), BOUNDS(1, 100000), .fallback = "1000",
 	 .doc = "messages sent but not confirmed"},
+	{"lease", &conf_duration, AT(conf_model, relay_lease_ms), BOUNDS(SECOND, HOUR), .fallback = "20s",
+	 .doc = "a part of the outbox is its relay's for so long; extended every third of it"},
 	{"batch", &conf_struct, .section = &relay_batch_section, .doc = "when a message is sent"},
 	END
 };
@@ -436,6 +438,7 @@ static const struct conf_key sink_keys[] = {
 	CARRIED("plugin", conf_text, conf_sink, plugin),
 	CARRIED("queue", conf_text, conf_sink, queue),
 	CARRIED("exchange", conf_text, conf_sink, exchange),
+	CARRIED("exchange_type", conf_text, conf_sink, exchange_type),
 	CARRIED("key", conf_text, conf_sink, key),
 	CARRIED("table", conf_text, conf_sink, table),
 	CARRIED("enabled", conf_bool, conf_sink, enabled),

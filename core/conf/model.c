@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "conf/keys.h"
 
-#define SUSPECT_WAIT_MS 180000		/* with a warehouse whose inserts can outlive the sink */
+#define SUSPECT_WAIT_MS 180000		/* with inserts that can outlive the sink, or several readers */
 
 struct conf_file {
 	struct arena *arena;		/* owned: the tree */
@@ -90,6 +90,12 @@ const char *const *conf_file_plugin_path(const struct conf_file *file, size_t *c
 }
 
 /* Defaults that depend on other settings. */
+/* Inserts die with the sink, and there is one reader of each queue: nothing can arrive behind its back. */
+static bool needs_no_wait(const struct conf_model *model)
+{
+	return str_starts(model->warehouse, "chdb:") && str_starts(model->bus, "direct:");
+}
+
 static void settle(struct conf_root *root)
 {
 	struct conf_model *model = &root->model;
@@ -99,7 +105,7 @@ static void settle(struct conf_root *root)
 	else
 		model->mode = str_starts(model->tasks, "sqlite:") ? CONF_SINGLE : CONF_PROCESSES;
 	if (model->suspect_wait_ms < 0)
-		model->suspect_wait_ms = str_starts(model->warehouse, "chdb:") ? 0 : SUSPECT_WAIT_MS;
+		model->suspect_wait_ms = needs_no_wait(model) ? 0 : SUSPECT_WAIT_MS;
 }
 
 struct conf_model *conf_check(const struct conf_file *file, const struct conf_catalogue *catalogue,

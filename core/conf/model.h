@@ -69,7 +69,7 @@ struct conf_flow {
 struct conf_sink {
 	const char *name;
 	const char *plugin, *queue;
-	const char *exchange, *key;		/* what the queue is bound to */
+	const char *exchange, *exchange_type, *key;	/* what the queue is bound to */
 	bool enabled;
 	int consumers;
 	int64_t batch_rows, batch_bytes, batch_age_ms;
@@ -134,6 +134,7 @@ struct conf_model {
 	int64_t restart_first_ms, restart_cap_ms;		/* 1 s, 60 s */
 	int64_t ready_timeout_ms;		/* a role has to be ready by then: 30 s */
 	int relay_workers, relay_window;	/* 1, 1,000 */
+	int64_t relay_lease_ms;			/* 20 s */
 	const char *gateway_http, *gateway_grpc;	/* HOST:PORT, or NULL */
 };
 

@@ -27,14 +27,19 @@ static const struct scheme {
 #define SCHEMES (sizeof(schemes) / sizeof(schemes[0]))
 
 /* The supported mixes, as flows.yaml(5) shows them. A scheme in none of them is not built yet. */
+#define ANY_WAREHOUSE(tasks, bus) \
+	{tasks, "file", bus, "local", "chdb"}, {tasks, "file", bus, "local", "clickhouse"}, \
+	{tasks, "file", bus, "local", "clickhouses"}
 static const char *const mixes[][FAMILIES] = {
-	{"sqlite", "file", "direct", "local", "chdb"},
-	{"sqlite", "file", "direct", "local", "clickhouse"},
-	{"sqlite", "file", "direct", "local", "clickhouses"},
+	ANY_WAREHOUSE("sqlite", "direct"),
+#ifdef HAVE_RABBITMQ
+	ANY_WAREHOUSE("sqlite", "amqp"), ANY_WAREHOUSE("sqlite", "amqps"),
+#endif
 #ifdef HAVE_POSTGRESQL
-	{"postgresql", "file", "direct", "local", "chdb"},
-	{"postgresql", "file", "direct", "local", "clickhouse"},
-	{"postgresql", "file", "direct", "local", "clickhouses"}
+	ANY_WAREHOUSE("postgresql", "direct"),
+#ifdef HAVE_RABBITMQ
+	ANY_WAREHOUSE("postgresql", "amqp"), ANY_WAREHOUSE("postgresql", "amqps"),
+#endif
 #endif
 };
 #define MIXES (sizeof(mixes) / sizeof(mixes[0]))

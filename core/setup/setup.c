@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "bus/bus.h"
 #include "conf/catalogue.h"
 #include "conf/errors.h"
 #include "conf/model.h"
@@ -104,11 +105,15 @@ int setup_load_plugins(const struct setup *setup, struct plugin_set *set, struct
 	return 0;
 }
 
-/* Comma-separated: the queues that take task status events; NULL: none. */
-static char *status_queues(const struct conf_model *conf, struct arena *arena)
+/* Comma-separated: where task status events go, as outbox rows name it; NULL: nowhere. */
+static const char *status_queues(const struct conf_model *conf, struct arena *arena)
 {
 	char *list = NULL;
 	const char *queue;
+
+	/* Whoever wants them has bound a queue; nobody has to. */
+	if (bus_publishes(conf->bus))
+		return bus_address(arena, "beat.dx", "scrape_request_log_events");
 
 	for (size_t i = 0; (queue = conf_route(conf, "beat.dx", "scrape_request_log_events", i)) != NULL; i++)
 		list = i == 0 ? arena_strdup(arena, queue) : arena_printf(arena, "%s,%s", list, queue);
@@ -118,5 +123,6 @@ static char *status_queues(const struct conf_model *conf, struct arena *arena)
 struct store_options setup_store_options(const struct conf_model *conf, struct arena *arena)
 {
 	return (struct store_options){.status_queues = status_queues(conf, arena),
-				      .crash_limit = conf->crash_limit};
+				      .crash_limit = conf->crash_limit,
+				      .relayed = bus_publishes(conf->bus)};
 }

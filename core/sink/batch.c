@@ -67,6 +67,8 @@ void batch_add(struct batch *batch, const struct bus_message *message)
 	buf_addc(&batch->body, '\0');
 	batch->events += batch_count_events(message);
 	batch->suspect |= message->suspect;
+	if (message->suspect_ms > batch->suspect_ms)
+		batch->suspect_ms = message->suspect_ms;
 }
 
 size_t batch_count_events(const struct bus_message *message)

@@ -69,6 +69,9 @@ struct batch {
 	uint64_t *tags;			/* of the messages */
 	size_t events;			/* as far as the messages tell */
 	bool suspect;			/* has rows that may have been inserted before */
+	bool resolver;			/* came as suspects, to their one reader */
+	int64_t taken_ms;		/* loop time: when its first message came */
+	int64_t suspect_ms;		/* wall clock: the latest time that its suspects wait from; 0: the start */
 	int64_t not_before_ms;		/* loop time: no attempt earlier */
 
 	struct native_block *block;	/* NULL until the first attempt decoded the messages */

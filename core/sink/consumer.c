@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/backoff.h"
+#include "base/clock.h"
 #include "base/list.h"
 #include "bus/bus.h"
 #include "log/log.h"
@@ -38,11 +39,13 @@ struct consumer {
 	struct loop_timer *wake_timer;	/* the first suspects may go then */
 	struct loop_timer *park_timer;	/* parks again what the store did not take */
 	struct backoff retry, probe, busy;
+	bool shared;			/* others may get what this one holds: a broker's queue */
 	unsigned int failures;		/* in a row */
 	bool open;
 	size_t rows, bytes, rows_peak;
 	uint64_t attempts;
-	bool paused, draining, settling;
+	bool paused, draining, settling, settled;
+	bool last_call;		/* draining: what still comes is to be dealt with */
 	consumer_done_fn *drained;
 	void *drained_user;
 	int64_t log_state, dead_log_state;
@@ -84,9 +87,9 @@ static void release(struct consumer *consumer, struct batch **batch)
 /* Rows are bounded here; bytes and messages by the bus, which counts them anyway. */
 static void regulate(struct consumer *consumer)
 {
-	bool pause = consumer->draining || consumer->open || consumer->rows >= BATCHES * consumer->options.batch_rows;
+	bool pause = consumer->open || consumer->rows >= BATCHES * consumer->options.batch_rows;
 
-	if (pause == consumer->paused)
+	if (pause == consumer->paused || consumer->draining)
 		return;
 	consumer->paused = pause;
 	if (pause)
@@ -103,20 +106,60 @@ static bool is_idle(const struct consumer *consumer)
 	       list_empty(&consumer->parking);
 }
 
+static void finish_drain(struct consumer *consumer);
+
 static void on_settled(void *user, const struct error *err)
 {
 	struct consumer *consumer = user;
 
 	(void)err;
-	consumer->drained(consumer->drained_user);
+	consumer->settling = false;
+	consumer->settled = is_idle(consumer);		/* what had been sent may have come meanwhile */
+	if (consumer->settled)
+		consumer->drained(consumer->drained_user);
+	else
+		finish_drain(consumer);
 }
 
 static void finish_drain(struct consumer *consumer)
 {
-	if (!consumer->draining || consumer->settling || !is_idle(consumer))
+	if (!consumer->draining || consumer->settling || consumer->settled || !is_idle(consumer))
 		return;
 	consumer->settling = true;
 	bus_settle(consumer->reader, on_settled, consumer);
+}
+
+/*
+ * The messages are not this consumer's to insert any more: what it still holds
+ * goes back, to be looked up by the queue's resolver; the rest went by itself.
+ */
+static void forget(struct consumer *consumer, struct batch *batch)
+{
+	for (size_t i = 0; i < batch->message_count; i++) {
+		const uint64_t *tag = &batch->tags[i];
+
+		if (!bus_holds(consumer->reader, tag, 1))
+			bus_ack(consumer->reader, tag, 1);	/* only frees its place */
+		else
+			bus_distrust(consumer->reader, tag, 1);
+	}
+	release(consumer, &batch);
+}
+
+/*
+ * Whether the batch may be inserted now. Not when the broker has given its
+ * messages to somebody else, and not when a copy of one may be looked up before
+ * this insert would be over.
+ */
+static bool may_begin(const struct consumer *consumer, const struct batch *batch)
+{
+	const struct consumer_options *options = &consumer->options;
+	int64_t age_ms = loop_now_ms(options->loop) - batch->taken_ms;
+
+	if (!consumer->shared)
+		return true;
+	return bus_holds(consumer->reader, batch->tags, batch->message_count) &&
+	       (batch->resolver || age_ms <= options->suspect_wait_ms - options->deadline_ms);
 }
 
 /* The queue still has all of it. */
@@ -227,6 +270,13 @@ static void put_back(struct consumer *consumer, struct batch *batch)
 {
 	int64_t wait_ms;
 
+	if (batch->outcome == BATCH_UNCLEAR && consumer->shared && !batch->resolver) {
+		wait_ms = failed(consumer, batch);
+		forget(consumer, batch);
+		if (!consumer->draining)
+			loop_timer_start(consumer->retry_timer, wait_ms, 0);
+		return;
+	}
 	list_append(consumer->sealed.next, &batch->node);	/* before the first */
 	if (batch->outcome == BATCH_UNCLEAR)
 		batch->not_before_ms = loop_now_ms(consumer->options.loop) + consumer->options.suspect_wait_ms;
@@ -295,6 +345,11 @@ static void pump(struct consumer *consumer)
 	list_each_safe(pos, following, &consumer->sealed) {
 		struct batch *batch = list_entry(pos, struct batch, node);
 
+		if (batch->not_before_ms <= now && !may_begin(consumer, batch)) {
+			list_remove(&batch->node);
+			forget(consumer, batch);
+			continue;
+		}
 		if (batch->not_before_ms <= now) {
 			list_remove(&batch->node);
 			consumer->running = batch;
@@ -329,8 +384,13 @@ static void seal(struct consumer *consumer)
 	if (batch == NULL)
 		return;
 	consumer->filling = NULL;
-	if (batch->suspect)
-		batch->not_before_ms = consumer->start_ms + consumer->options.suspect_wait_ms;
+	if (batch->suspect) {
+		int64_t from_ms = consumer->start_ms;
+
+		if (batch->suspect_ms != 0)
+			from_ms = loop_now_ms(consumer->options.loop) - (clock_wall_ms() - batch->suspect_ms);
+		batch->not_before_ms = from_ms + consumer->options.suspect_wait_ms;
+	}
 	list_append(&consumer->sealed, &batch->node);
 	pump(consumer);
 }
@@ -359,6 +419,8 @@ static void take(struct consumer *consumer, const struct bus_message *message)
 		seal(consumer);
 	if (consumer->filling == NULL) {
 		consumer->filling = batch_new(consumer);
+		consumer->filling->resolver = message->suspect;
+		consumer->filling->taken_ms = loop_now_ms(options->loop);
 		loop_timer_start(consumer->age_timer, options->batch_age_ms, 0);
 	}
 	batch = consumer->filling;
@@ -375,10 +437,12 @@ static void on_messages(void *user, const struct bus_message *messages, size_t m
 	struct consumer *consumer = user;
 	struct bus_stats stats;
 
-	if (consumer->draining)
+	if (consumer->draining && !consumer->last_call)
 		return;		/* never acknowledged: they stay in the queue */
 	for (size_t i = 0; i < message_count; i++)
 		take(consumer, &messages[i]);
+	if (consumer->draining)
+		seal(consumer);
 	bus_reader_stats(consumer->reader, &stats);
 	/* Nothing more will come to fill it. */
 	if (stats.unacked >= consumer->options.unacked_messages)
@@ -397,6 +461,7 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 	if (consumer->options.unacked_messages == 0 || consumer->options.unacked_messages > 65535)
 		consumer->options.unacked_messages = 65535;
 	consumer->start_ms = loop_now_ms(options->loop);
+	consumer->shared = bus_publishes(options->bus);
 	list_init(&consumer->sealed);
 	list_init(&consumer->parking);
 	backoff_init(&consumer->retry, RETRY_FIRST_MS, RETRY_CAP_MS);
@@ -413,6 +478,11 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 	consumer->wake_timer = loop_timer_new(options->loop, on_wake, consumer);
 	consumer->park_timer = loop_timer_new(options->loop, on_park_timer, consumer);
 	consumer->thread = loop_thread_new(options->loop, name_of(consumer));
+	bus.exchange = options->exchange;
+	bus.type = options->exchange_type;
+	bus.key = options->key;
+	bus.state = options->state;
+	bus.number = options->number;
 	bus.unacked_messages = consumer->options.unacked_messages;
 	bus.unacked_bytes = BATCHES * options->batch_bytes;
 	consumer->reader = bus_open(options->loop, options->bus, options->store, &bus, err);
@@ -435,7 +505,7 @@ void consumer_drain(struct consumer *consumer, consumer_done_fn *done, void *use
 	consumer->draining = true;
 	consumer->drained = done;
 	consumer->drained_user = user;
-	regulate(consumer);
+	consumer->last_call = bus_last_call(consumer->reader) && !consumer->open;
 	loop_timer_stop(consumer->retry_timer);
 	seal(consumer);
 	pump(consumer);

@@ -29,6 +29,9 @@ struct consumer_options {	/* what is pointed to is borrowed for the consumer's l
 	struct store *store;
 	const char *bus;		/* URL */
 	const char *queue;
+	const char *exchange, *exchange_type, *key;	/* what a broker binds the queue to; NULL: nothing */
+	const char *state;		/* folder that outlives the process; NULL: none */
+	unsigned int number;		/* which of the queue's consumers in this process */
 	const struct sink_table *table;
 	const char *warehouse;		/* URL, for when wh is NULL: the sink's thread opens it with the first batch */
 	struct warehouse *wh;		/* becomes the consumer's, also when it cannot be made; or NULL */

@@ -76,15 +76,17 @@ static size_t batch_bytes(const struct sink *sink, const struct conf_sink *conf,
 	return (size_t)share;
 }
 
-static int add_consumer(struct sink *sink, const struct conf_sink *conf, size_t sinks, struct error *err)
+static int add_consumer(struct sink *sink, const struct conf_sink *conf, unsigned int number, size_t consumers,
+			struct error *err)
 {
 	const struct conf_model *model = sink->role->conf;
 	const struct sl_sink *declared = plugin_find_sink(sink->role->plugins, conf->name, NULL);
 	struct consumer_options options = {
 		.loop = sink->role->loop, .store = sink->store, .bus = model->bus, .queue = conf->queue,
-		.warehouse = model->warehouse, .durability = durability_of(conf),
+		.exchange = conf->exchange, .exchange_type = conf->exchange_type, .key = conf->key,
+		.state = model->state, .number = number, .warehouse = model->warehouse, .durability = durability_of(conf),
 		.node = sink->node, .batch_rows = (size_t)conf->batch_rows,
-		.batch_bytes = batch_bytes(sink, conf, sinks), .batch_age_ms = conf->batch_age_ms,
+		.batch_bytes = batch_bytes(sink, conf, consumers), .batch_age_ms = conf->batch_age_ms,
 		.unacked_messages = (size_t)conf->prefetch, .deadline_ms = conf->deadline_ms,
 		.suspect_wait_ms = model->suspect_wait_ms,
 		.breaker_failures = (unsigned int)model->breaker_failures,
@@ -106,20 +108,32 @@ static int add_consumer(struct sink *sink, const struct conf_sink *conf, size_t 
 	return 0;
 }
 
+/* One is enough where nobody else reads the queue: more would only see the same rows. */
+static unsigned int consumers_of(const struct sink *sink, const struct conf_sink *conf)
+{
+	return bus_publishes(sink->role->conf->bus) ? (unsigned int)conf->consumers : 1;
+}
+
 static int add_consumers(struct sink *sink, struct error *err)
 {
 	const struct json *names = json_member(sink->role->part, "sinks");
-	size_t count = json_count(names);
+	size_t count = 0;
 
-	sink->consumers = arena_alloc(sink->role->arena, (count + 1) * sizeof(struct consumer *));
 	for (const struct json *name = json_first(names); name != NULL; name = json_next(name)) {
 		const char *text = json_string(name, NULL);
 		const struct conf_sink *conf = conf_sink(sink->role->conf, text != NULL ? text : "");
 
 		if (conf == NULL)
 			return error_set(err, ERR_INPUT, "sink %s is not configured", text != NULL ? text : "?");
-		if (add_consumer(sink, conf, count, err) < 0)
-			return -1;
+		count += consumers_of(sink, conf);
+	}
+	sink->consumers = arena_alloc(sink->role->arena, (count + 1) * sizeof(struct consumer *));
+	for (const struct json *name = json_first(names); name != NULL; name = json_next(name)) {
+		const struct conf_sink *conf = conf_sink(sink->role->conf, json_string(name, NULL));
+
+		for (unsigned int i = 0; i < consumers_of(sink, conf); i++)
+			if (add_consumer(sink, conf, i, count, err) < 0)
+				return -1;
 	}
 	return 0;
 }

@@ -105,7 +105,7 @@ static void lease_start(struct pg_request *request)
 	       " WHERE s.shard = h.shard AND s.token = h.token AND s.lease_until > " PG_NOW_MS,
 	       "rri", lease->held.shards, lease->held.tokens, lease->lease_ms);
 	pg_add(request,
-	       "UPDATE relay_shard s SET lease_until = 0 FROM unnest($1::int[], $2::bigint[]) h (shard, token)"
+	       "UPDATE relay_shard s SET lease_until = 0, sending = '{}' FROM unnest($1::int[], $2::bigint[]) h (shard, token)"
 	       " WHERE s.shard = h.shard AND s.token = h.token",
 	       "rr", lease->given_up.shards, lease->given_up.tokens);
 	if (!lease->leaving)

@@ -69,8 +69,9 @@ static int keep(struct sqlite_db *db, const struct store_shard_lease *asked, int
 			       now_ms) < 0)
 			return -1;
 	for (i = 0; i < asked->given_up_count; i++)
-		if (sqlite_run(db, err, "UPDATE relay_shard SET lease_until = 0 WHERE shard = ?1 AND token = ?2", "ii",
-			       (int64_t)asked->given_up[i].shard, asked->given_up[i].token) < 0)
+		if (sqlite_run(db, err,
+			       "UPDATE relay_shard SET lease_until = 0, sending = '' WHERE shard = ?1 AND token = ?2",
+			       "ii", (int64_t)asked->given_up[i].shard, asked->given_up[i].token) < 0)
 			return -1;
 	return 0;
 }

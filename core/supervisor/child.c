@@ -95,6 +95,7 @@ static enum conf_role conf_role_of(const struct child *child)
 {
 	return str_eq(child->role, "worker") ? CONF_FOR_WORKER
 	       : str_eq(child->role, "sink") ? CONF_FOR_SINK
+	       : str_eq(child->role, "relay") ? CONF_FOR_RELAY
 					     : CONF_FOR_TIMER;
 }
 

@@ -11,6 +11,7 @@
 #include "conf/model.h"
 #include "log/log.h"
 #include "plugin/probe.h"
+#include "relay/relay.h"
 #include "role/role.h"
 #include "setup/setup.h"
 #include "sink/sink.h"
@@ -50,7 +51,7 @@ static void usage(FILE *out)
 /* A role of this program, started by the supervisor: sluiced -x ROLE. */
 static int run_role(int argc, char **argv)
 {
-	const struct role_def *const roles[] = { &worker_role, &sink_role, &timer_role };
+	const struct role_def *const roles[] = { &worker_role, &relay_role, &sink_role, &timer_role };
 
 	if (argc == 4 && str_eq(argv[2], "probe"))
 		return probe_main(argv[3]);

@@ -2,6 +2,7 @@
 /* Which processes a configuration asks for. */
 #include "base/arena.h"
 #include "base/str.h"
+#include "bus/bus.h"
 #include "conf/model.h"
 #include "supervisor/supervisor.h"
 
@@ -87,9 +88,21 @@ static void plan_sinks(struct supervisor *supervisor)
 		add(supervisor, "sink", "sink", names, count);
 }
 
+static void plan_relays(struct supervisor *supervisor)
+{
+	int count = supervisor->conf->relay_workers;
+	char title[64];
+
+	for (int i = 1; i <= count && bus_publishes(supervisor->conf->bus); i++) {
+		str_format(title, sizeof(title), count == 1 ? "relay" : "relay %d/%d", i, count);
+		add(supervisor, "relay", title, NULL, 0);
+	}
+}
+
 void plan_children(struct supervisor *supervisor)
 {
 	plan_sinks(supervisor);
+	plan_relays(supervisor);
 	plan_workers(supervisor);
 	add(supervisor, "timer", "timer", NULL, 0);
 }

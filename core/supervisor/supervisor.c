@@ -2,6 +2,7 @@
 /* The daemon's life: lock the state directory, start the children, serve signals, drain, leave. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,26 +60,23 @@ static void on_drain_timeout(void *user)
 	kill_all(supervisor);
 }
 
-static bool any_left(const struct supervisor *supervisor, const char *but)
+/* Workers first: what they still commit can then be taken by the relays, and that by the sinks. */
+static int drain_rank(const struct child *child)
 {
-	for (size_t i = 0; i < supervisor->child_count; i++)
-		if (supervisor->children[i]->state != CHILD_GONE && !str_eq(supervisor->children[i]->role, but))
-			return true;
-	return false;
+	return str_eq(child->role, "sink") ? 2 : str_eq(child->role, "relay") ? 1 : 0;
 }
 
-/* Workers first: what they still commit can then be taken by the sinks that drain last. */
 static void drain_step(struct supervisor *supervisor)
 {
-	bool workers_left = any_left(supervisor, "sink");
+	int rank = INT_MAX;
 
-	for (size_t i = 0; i < supervisor->child_count; i++) {
-		struct child *child = supervisor->children[i];
-
-		if (!str_eq(child->role, "sink") || !workers_left)
-			child_drain(child);
-	}
-	if (!any_left(supervisor, NULL))
+	for (size_t i = 0; i < supervisor->child_count; i++)
+		if (supervisor->children[i]->state != CHILD_GONE && drain_rank(supervisor->children[i]) < rank)
+			rank = drain_rank(supervisor->children[i]);
+	for (size_t i = 0; i < supervisor->child_count; i++)
+		if (drain_rank(supervisor->children[i]) <= rank)
+			child_drain(supervisor->children[i]);
+	if (rank == INT_MAX)
 		loop_stop(supervisor->loop);
 }
 

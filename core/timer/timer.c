@@ -16,6 +16,7 @@
 
 #define POLL_MS 1000
 #define COMPLAIN_MS 60000
+#define MEASURE_MS 5000
 #define CALM_MS 5000		/* workers that hear nothing for twice as long ask the store themselves */
 
 struct timer {
@@ -25,7 +26,8 @@ struct timer {
 	int64_t complained_ms;
 	int64_t calm_ms;		/* when all workers were last told that somebody asks for them */
 	int64_t rescue_from_ms;		/* loop time: no lease counts as expired before */
-	bool asking, rescuing, trouble;
+	bool asking, rescuing, measuring, trouble;
+	int64_t measured_ms;
 };
 
 static void complain(struct timer *timer, const char *what, const struct error *err)
@@ -37,7 +39,7 @@ static void complain(struct timer *timer, const char *what, const struct error *
 
 static void finish_drain(struct timer *timer)
 {
-	if (timer->role->draining && !timer->asking && !timer->rescuing)
+	if (timer->role->draining && !timer->asking && !timer->rescuing && !timer->measuring)
 		role_finished(timer->role);
 }
 
@@ -114,6 +116,27 @@ static void rescue(struct timer *timer)
 	store_rescue(timer->store, on_rescued, timer);
 }
 
+static void on_outbox_bytes(void *user, int64_t bytes, const struct error *err)
+{
+	struct timer *timer = user;
+
+	timer->measuring = false;
+	if (err->code == ERR_NONE)
+		metric_set(METRIC_OUTBOX_WAITING, bytes > 0 ? (uint64_t)bytes : 0);
+	finish_drain(timer);
+}
+
+static void measure(struct timer *timer)
+{
+	int64_t now = loop_now_ms(timer->role->loop);
+
+	if (timer->measuring || now - timer->measured_ms < MEASURE_MS)
+		return;
+	timer->measured_ms = now;
+	timer->measuring = true;
+	store_outbox_bytes(timer->store, on_outbox_bytes, timer);
+}
+
 static void on_tick(void *user)
 {
 	struct timer *timer = user;
@@ -121,6 +144,7 @@ static void on_tick(void *user)
 	if (timer->role->draining)
 		return;
 	rescue(timer);
+	measure(timer);
 	if (!timer->asking) {
 		timer->asking = true;
 		store_ready(timer->store, on_ready, timer);

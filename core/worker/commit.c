@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "bus/bus.h"
 #include "conf/model.h"
 #include "log/log.h"
 #include "loop/loop.h"
@@ -28,14 +29,13 @@ struct group {
 	struct loop_timer *again;
 };
 
-/* The events of one task for one queue while they are collected. */
+/* The events of one task for one queue, or for one place on the broker, while they are collected. */
 struct route {
 	const char *queue;
 	struct buf payload;
 	uint32_t events;
 };
 
-/* routes has room for every sink's queue. */
 static void add_event(struct route *routes, size_t *count, const char *queue, const struct flow_event *event)
 {
 	struct route *route = NULL;
@@ -54,20 +54,30 @@ static void add_event(struct route *routes, size_t *count, const char *queue, co
 	route->events++;
 }
 
+/* With a broker the event is written once, and the broker knows its queues; else once for each of them. */
+static void route_event(struct group *group, struct route *routes, size_t *count, const struct flow_event *event)
+{
+	const struct conf_model *conf = group->worker->conf;
+	const struct sl_stream *stream = event->stream;
+	const char *queue;
+
+	if (group->worker->relayed) {
+		add_event(routes, count, bus_address(group->arena, stream->exchange, stream->key), event);
+		return;
+	}
+	for (size_t k = 0; (queue = conf_route(conf, stream->exchange, stream->key, k)) != NULL; k++)
+		add_event(routes, count, queue, event);
+}
+
 static void fill_outbox(struct group *group, struct store_commit *commit, const struct flow_output *output)
 {
 	const struct conf_model *conf = group->worker->conf;
-	struct route *routes = mem_alloc((conf->sink_count + 1) * sizeof(*routes));
+	struct route *routes = mem_alloc((conf->sink_count + conf->stream_count + 1) * sizeof(*routes));
 	struct store_outbox *rows;
 	size_t count = 0;
 
-	for (size_t i = 0; i < output->event_count; i++) {
-		const struct sl_stream *stream = output->events[i].stream;
-		const char *queue;
-
-		for (size_t k = 0; (queue = conf_route(conf, stream->exchange, stream->key, k)) != NULL; k++)
-			add_event(routes, &count, queue, &output->events[i]);
-	}
+	for (size_t i = 0; i < output->event_count; i++)
+		route_event(group, routes, &count, &output->events[i]);
 	rows = arena_alloc(group->arena, (count + 1) * sizeof(*rows));
 	for (size_t i = 0; i < count; i++) {
 		rows[i] = (struct store_outbox){

@@ -61,6 +61,7 @@ struct worker {
 	size_t flow_count;
 	struct map *permits;		/* source (and handle) → struct permit_state */
 	char name[128];			/* node/title/pid, for the tasks' rows */
+	bool relayed;			/* events leave by relays, not by direct: readers */
 
 	struct list tasks;		/* struct task */
 	size_t running;

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "bus/bus.h"
 #include "conf/model.h"
 #include "http/http.h"
 #include "json/json.h"
@@ -301,6 +302,7 @@ static void set_paused(struct worker *worker, bool paused, const char *why)
 	if (paused == worker->paused)
 		return;
 	worker->paused = paused;
+	metric_set(METRIC_CLAIMING_PAUSED, paused);
 	if (paused)
 		log_warning("claiming paused: %s", why);
 	else
@@ -322,7 +324,8 @@ static void on_outbox_bytes(void *user, int64_t bytes, const struct error *err)
 	if (err->code == ERR_NONE)
 		worker->outbox_full = bytes >= outbox_bound;
 	if (err->code == ERR_NONE && worker->outbox_full)
-		set_paused(worker, true, "the outbox holds outbox.max_bytes: are the sinks running?");
+		set_paused(worker, true, worker->relayed ? "the outbox holds outbox.max_bytes: do the relays reach the broker?"
+						      : "the outbox holds outbox.max_bytes: are the sinks running?");
 	else if (memory >= memory_bound)
 		set_paused(worker, true, "the running tasks hold memory.max");
 	else if (err->code == ERR_NONE)
@@ -413,6 +416,7 @@ static int start(struct role *role, struct error *err)
 	worker->store = role_open_store(role, err);
 	if (worker->store == NULL)
 		return -1;
+	worker->relayed = bus_publishes(role->conf->bus);
 	set_up_engine(worker);
 	permit_init(worker);
 	worker->http = http_client_new(role->loop, &http);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Outbox rows into messages: merged by place up to relay.batch, never a row of redo with another. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "conf/model.h"
+#include "relay/internal.h"
+
+/* A message being filled. */
+struct filling {
+	struct lane *lane;
+	parcel_fn *made;
+	bool redo;
+	struct buf body;
+	uint32_t events;
+	size_t from, to;		/* rows */
+	size_t line;			/* of row from: where the message begins */
+};
+
+static int compare_rows(const void *left, const void *right)
+{
+	const struct store_outbox_row *a = left, *b = right;
+	int order = strcmp(a->queue, b->queue);
+
+	return order != 0 ? order : (a->id > b->id) - (a->id < b->id);
+}
+
+static void flush(struct filling *filling)
+{
+	struct lane *lane = filling->lane;
+	const struct store_outbox_row *first = &lane->rows[filling->from];
+	struct bus_place place;
+	struct parcel *parcel;
+
+	if (filling->events == 0)
+		return;
+	place = bus_address_read(lane->arena, first->queue);
+	parcel = arena_alloc(lane->arena, sizeof(*parcel));
+	parcel->lane = lane;
+	parcel->from = filling->from;
+	parcel->to = filling->to;
+	list_init(&parcel->node);
+	parcel->message = (struct bus_outgoing){
+		.exchange = place.exchange,
+		.key = place.key,
+		.body = arena_strndup(lane->arena, filling->body.data, filling->body.len),
+		.len = filling->body.len,
+		.events = filling->events,
+		.id = arena_printf(lane->arena, "%s:%" PRId64 ":%zu", store_id(lane->relay->store), first->id,
+				   filling->line),
+		/* A direct: reader may have inserted it and not deleted it. */
+		.redo = filling->redo || place.queue,
+		.user = parcel,
+		.until_ms = &lane->relay->until_ms
+	};
+	buf_clear(&filling->body);
+	filling->events = 0;
+	filling->made(lane, parcel);
+}
+
+/* A piece of a row: whole lines. */
+static void add(struct filling *filling, size_t row, size_t line, const char *piece, size_t len, uint32_t events)
+{
+	const struct conf_model *conf = filling->lane->relay->conf;
+
+	if (filling->events > 0 && (filling->events + events > (uint64_t)conf->relay_events ||
+				    filling->body.len + 1 + len > (size_t)conf->relay_bytes))
+		flush(filling);
+	if (filling->events == 0) {
+		filling->from = row;
+		filling->line = line;
+	} else {
+		buf_addc(&filling->body, '\n');
+	}
+	buf_add(&filling->body, piece, len);
+	filling->events += events;
+	filling->to = row + 1;
+}
+
+static void add_lines(struct filling *filling, size_t index)
+{
+	const struct store_outbox_row *row = &filling->lane->rows[index];
+	const char *at = row->payload, *end = at + row->payload_len;
+
+	for (size_t line = 0; at < end; line++) {
+		const char *newline = memchr(at, '\n', (size_t)(end - at));
+		size_t len = (size_t)((newline != NULL ? newline : end) - at);
+
+		add(filling, index, line, at, len, 1);
+		at += len + 1;
+	}
+}
+
+static void add_row(struct filling *filling, size_t index)
+{
+	const struct store_outbox_row *row = &filling->lane->rows[index];
+	const struct conf_model *conf = filling->lane->relay->conf;
+
+	if (row->events <= (uint64_t)conf->relay_events && row->payload_len <= (size_t)conf->relay_bytes)
+		add(filling, index, 0, row->payload, row->payload_len, row->events);
+	else
+		add_lines(filling, index);
+}
+
+void compose(struct lane *lane, bool redo, parcel_fn *made)
+{
+	struct filling filling = {.lane = lane, .made = made, .redo = redo};
+
+	qsort(lane->rows, lane->row_count, sizeof(*lane->rows), compare_rows);
+	buf_init(&filling.body);
+	for (size_t i = 0; i < lane->row_count; i++) {
+		if (i > 0 && (redo || strcmp(lane->rows[i].queue, lane->rows[i - 1].queue) != 0))
+			flush(&filling);
+		add_row(&filling, i);
+	}
+	flush(&filling);
+	buf_fini(&filling.body);
+}
+
+void compose_letters(struct parcel *parcel, const char *reason)
+{
+	struct arena *arena = parcel->lane->arena;
+	const char *at = parcel->message.body, *end = at + parcel->message.len;
+	const char *address = parcel->lane->rows[parcel->from].queue;
+	const char *text = arena_strdup(arena, reason != NULL ? reason : "no queue takes it");
+
+	parcel->letters = arena_alloc(arena, parcel->message.events * sizeof(*parcel->letters));
+	while (at < end && parcel->letter_count < parcel->message.events) {
+		const char *newline = memchr(at, '\n', (size_t)(end - at));
+		size_t len = (size_t)((newline != NULL ? newline : end) - at);
+
+		parcel->letters[parcel->letter_count] = (struct store_dead){
+			.queue = address, .payload = at, .payload_len = len, .reason = text, .code = "unroutable",
+			.dedup_id = arena_printf(arena, "%s/%zu", parcel->message.id, parcel->letter_count)
+		};
+		parcel->letter_count++;
+		at += len + 1;
+	}
+}
