@@ -365,6 +365,9 @@ bool child_ended(struct child *child, int status)
 			 (long long)delay);
 	loop_timer_stop(child->timer);
 	close_channel(child);
+	for (int id = 0; id < METRIC_COUNT; id++)
+		if (metric_defs[id].type == METRIC_COUNTER)
+			child->ended[id] += metrics_slot_get(child->slot, (enum metric_id)id);
 	metrics_slot_fold(child->supervisor->metrics, child->slot);
 	child->slot = NULL;
 	child->pid = 0;

@@ -5,6 +5,7 @@
 #include "bus/bus.h"
 #include "conf/model.h"
 #include "supervisor/supervisor.h"
+#include "warehouse/warehouse.h"
 
 static void add(struct supervisor *supervisor, const char *role, const char *title, const char *const *names,
 		size_t name_count)
@@ -74,18 +75,28 @@ static void plan_workers(struct supervisor *supervisor)
 	}
 }
 
-/* With chdb: one process holds the warehouse, so it serves every sink. */
+/*
+ * With chdb: one process holds the warehouse, so it serves every sink. On
+ * servers each has a process of its own: what kills one leaves the others alone.
+ */
 static void plan_sinks(struct supervisor *supervisor)
 {
 	const struct conf_model *conf = supervisor->conf;
 	const char **names = arena_alloc(conf->arena, (conf->sink_count + 1) * sizeof(*names));
+	char title[128];
 	size_t count = 0;
 
 	for (size_t i = 0; i < conf->sink_count; i++)
 		if (conf->sinks[i].enabled)
 			names[count++] = conf->sinks[i].name;
-	if (count > 0)
+	if (count > 0 && !warehouse_remote(conf->warehouse)) {
 		add(supervisor, "sink", "sink", names, count);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		str_format(title, sizeof(title), "sink %s", names[i]);
+		add(supervisor, "sink", title, &names[i], 1);
+	}
 }
 
 static void plan_relays(struct supervisor *supervisor)

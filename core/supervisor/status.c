@@ -12,6 +12,18 @@
 #include "metrics/metrics.h"
 #include "supervisor/supervisor.h"
 
+/* What a role has done since the daemon was started, over all its processes. */
+static const struct figure {
+	const char *role, *name;
+	enum metric_id id;
+} figures[] = {
+	{"sink", "rows", METRIC_SINK_ROWS}, {"sink", "suspects", METRIC_SINK_SUSPECTS},
+	{"sink", "repeats", METRIC_SINK_REPEATS}, {"sink", "dead_letters", METRIC_SINK_DEAD},
+	{"relay", "messages", METRIC_RELAY_MESSAGES}, {"relay", "events", METRIC_RELAY_EVENTS},
+	{"relay", "redo", METRIC_RELAY_REDO}, {"relay", "dead_letters", METRIC_RELAY_DEAD},
+	{"worker", "claimed", METRIC_TASKS_CLAIMED}, {"worker", "completed", METRIC_TASKS_COMPLETED}
+};
+
 static void child_status(const struct child *child, struct jwrite *w)
 {
 	jwrite_object(w, NULL);
@@ -26,6 +38,10 @@ static void child_status(const struct child *child, struct jwrite *w)
 		jwrite_uint(w, "rss_bytes", metrics_slot_get(child->slot, METRIC_RSS));
 		jwrite_uint(w, "rss_peak_bytes", metrics_slot_get(child->slot, METRIC_RSS_PEAK));
 	}
+	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+		if (str_eq(figures[i].role, child->role))
+			jwrite_uint(w, figures[i].name, child->ended[figures[i].id] +
+				    (child->slot != NULL ? metrics_slot_get(child->slot, figures[i].id) : 0));
 	jwrite_end(w);
 }
 

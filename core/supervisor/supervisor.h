@@ -14,6 +14,7 @@
 #include "base/backoff.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "metrics/metrics.h"
 
 struct child;
 struct conf_model;
@@ -57,6 +58,7 @@ struct child {
 	struct loop_fd *channel_watch;
 	struct loop_timer *timer;	/* ready deadline while starting, delay while waiting */
 	struct metrics_slot *slot;
+	uint64_t ended[METRIC_COUNT];	/* counters of its processes that have ended */
 	struct backoff backoff;
 	char failure[512];		/* what the role said before it left, "" = nothing */
 	int64_t since_ms;		/* monotonic: when the state was entered */
