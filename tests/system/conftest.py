@@ -22,3 +22,11 @@ def postgres():
 @pytest.fixture(scope="module")
 def rabbitmq():
     yield from started(servers.RabbitMQ)
+
+
+@pytest.fixture(scope="module")
+def clickhouse(tmp_path_factory):
+    if not servers.ClickHouse.installed():
+        pytest.skip("ClickHouse's server (Debian: clickhouse-server) is not installed")
+    with servers.ClickHouse(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server

@@ -438,6 +438,7 @@ class Proxy:
         self.target_port = target_port
         self.delay = 0.0	# seconds that each piece waits
         self.refusing = False
+        self.answering = None	# what every client gets instead of the server
         self.lock = threading.Lock()
         self.pairs = set()
         self.trigger = None	# (bytes, forward): cut when a client sends these
@@ -455,6 +456,9 @@ class Proxy:
             if self.refusing:
                 client.close()
                 continue
+            if self.answering is not None:
+                threading.Thread(target=self._answer, args=(client, self.answering), daemon=True).start()
+                continue
             try:
                 server = socket.create_connection(("127.0.0.1", self.target_port), timeout=10)
             except OSError:
@@ -466,6 +470,16 @@ class Proxy:
                 self.pairs.add(pair)
             for source, sink in (pair, pair[::-1]):
                 threading.Thread(target=self._pump, args=(pair, source, sink), daemon=True).start()
+
+    @staticmethod
+    def _answer(client, answer):
+        with contextlib.suppress(OSError), client:
+            client.settimeout(10)
+            client.recv(65536)
+            client.sendall(answer)
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):	# so that what comes still does not reset the connection
+                pass
 
     def _pump(self, pair, source, sink):
         try:
@@ -504,6 +518,11 @@ class Proxy:
         """Cuts the connection on which a client sends piece, before or after the server got it."""
         self.triggered.clear()
         self.trigger = (piece, forward)
+
+    def answer(self, answer):
+        """Answers every connection with these bytes; None: passes them on again."""
+        self.answering = answer
+        self.cut()
 
     def refuse(self, refusing=True):
         self.refusing = refusing

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PostgreSQL, RabbitMQ and ClickHouse with a proxy in front of each, nodes of the daemon on them, and their books."""
+import contextlib
+import os
+
+import servers
+from harness import DEADLINE, QUEUES, Daemon, poll
+
+DATABASE = "cluster"
+FAST = """\
+tasks: {lease: 4s}
+relay: {lease: 3s}
+restart: {first: 50ms, cap: 500ms}
+suspects: {hold: 5s}
+breaker: {first: 200ms, cap: 2s}
+"""
+
+
+class Node(Daemon):
+    """One sluiced of the cluster; start more on the same servers for more nodes."""
+
+    def __init__(self, cluster, folder, sim, **options):
+        os.makedirs(folder, exist_ok=True)
+        options.setdefault("extra", FAST)
+        options.setdefault("sink", "deadline: 2s, batch: {age: 300ms}")
+        super().__init__(folder, sim, mode="processes", tasks=cluster.tasks_url, bus=cluster.bus_url,
+                         warehouse=cluster.warehouse_url, **options)
+        self.cluster = cluster
+        self.before = {}	# counters of daemons that were killed
+
+    def role_pids(self, role):
+        status = self.status() or {}
+        return [entry["pid"] for entry in status.get("roles", []) if entry["role"] == role and entry["pid"] > 0]
+
+    def counters(self):
+        """{(role, figure): number} for the whole node, and {(title, figure): number} for each sink."""
+        found = dict(self.before)
+        for entry in (self.status() or {}).get("roles", []):
+            for figure in ("rows", "suspects", "repeats", "dead_letters", "messages", "events", "redo", "claimed",
+                           "completed"):
+                if figure in entry:
+                    for key in {(entry["role"], figure), (entry["title"], figure)}:
+                        found[key] = found.get(key, 0) + entry[figure]
+        return found
+
+    def kill_supervisor(self):
+        """Its counters go with it: noted first, as far as they are told."""
+        self.before = self.counters()
+        self.kill()
+        self.start(ready=False)
+
+
+class Cluster:
+    def __init__(self, folder, postgres, rabbitmq, clickhouse):
+        self.folder = str(folder)
+        self.postgres, self.rabbitmq, self.clickhouse = postgres, rabbitmq, clickhouse
+        self.proxies = [servers.Proxy(server.port) for server in (postgres, rabbitmq, clickhouse)]
+        self.postgres_proxy, self.rabbitmq_proxy, self.clickhouse_proxy = self.proxies
+        postgres.create_database(DATABASE)
+        clickhouse.query(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+        self.tasks_url = postgres.url(DATABASE, self.postgres_proxy.port)
+        self.bus_url = rabbitmq.url("?heartbeat=2", port=self.rabbitmq_proxy.port)
+        self.warehouse_url = clickhouse.url(port=self.clickhouse_proxy.port, database=DATABASE)
+
+    def close(self):
+        for proxy in self.proxies:
+            proxy.close()
+        with contextlib.suppress(AssertionError):
+            self.clickhouse.query(f"DROP DATABASE IF EXISTS {DATABASE}")
+        with contextlib.suppress(AssertionError):
+            self.postgres.sql(f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # --- what it holds ---
+
+    def sql(self, statement):
+        """Rows of the task store, asked past the proxy: each a list of texts."""
+        return [row.split("|") for row in self.postgres.sql(statement, DATABASE)]
+
+    def statuses(self):
+        return {status: int(count) for status, count in
+                self.sql("SELECT status, count(*) FROM scrape_request_log GROUP BY status")}
+
+    def committed(self):
+        """Events the store has committed, by their routing key, which is the table's name."""
+        return {address.rpartition("/")[2]: int(events) for address, events in
+                self.sql("SELECT queue, sum(events) FROM outbox_total GROUP BY queue")}
+
+    def waiting(self):
+        return int(self.sql("SELECT count(*) FROM outbox")[0][0])
+
+    def rows(self, table):
+        row = self.clickhouse.query(f"SELECT count(), uniqExact(event_id) FROM {DATABASE}.{table}")[0]
+        return int(row[0]), int(row[1])
+
+    def books(self):
+        """{table: (committed, rows, distinct identities)}"""
+        committed = self.committed()
+        return {table: (committed.get(table, 0), *self.rows(table)) for table in QUEUES.values()}
+
+    def balanced(self):
+        return all(committed == rows for committed, rows, _ in self.books().values())
+
+    def dead_letters(self):
+        """In the broker, and in the task store."""
+        return (sum(count for name, count in self.rabbitmq.queues().items() if name.startswith("error.")) +
+                int(self.sql("SELECT count(*) FROM dead_letter")[0][0]))
+
+    def wait_done(self, tasks, deadline=DEADLINE * 2):
+        """Every task has ended, everything is published and has landed, and no message is left."""
+        poll("all tasks to end", lambda: sum(self.statuses().get(end, 0) for end in ("COMPLETE", "FAILED")) == tasks,
+             deadline, 0.5)
+        poll("the outbox to drain", lambda: self.waiting() == 0, deadline, 0.5)
+        poll("all events to land", self.balanced, deadline, 0.5)
+        poll("the queues to be empty", lambda: not any(self.rabbitmq.queues().values()), deadline, 0.5)
+
+    def check(self, tasks):
+        """Nothing lost, nothing doubled."""
+        books = self.books()
+        assert self.statuses() == {"COMPLETE": tasks}
+        for table, (committed, rows, distinct) in books.items():
+            assert rows == distinct == committed, (table, committed, rows, distinct)
+        assert self.dead_letters() == 0
+        return books
+
+    def ledger(self, nodes, books):
+        """Text: what became of the tasks and of the events of each table."""
+        total = {}
+        for node in nodes:
+            for key, number in node.counters().items():
+                total[key] = total.get(key, 0) + number
+        lines = [f"claimed {total.get(('worker', 'claimed'), 0)}, completed {total.get(('worker', 'completed'), 0)}; "
+                 f"confirmed messages {total.get(('relay', 'messages'), 0)}, events in them "
+                 f"{total.get(('relay', 'events'), 0)}, sent again {total.get(('relay', 'redo'), 0)}",
+                 f"{'table':28}{'committed':>11}{'rows':>9}{'distinct':>10}{'inserted':>10}{'suspicious':>12}"
+                 f"{'there already':>15}{'dead':>6}"]
+        for table, (committed, rows, distinct) in books.items():
+            def figure(name, title="sink " + table):
+                return total.get((title, name), 0)
+            lines.append(f"{table:28}{committed:11}{rows:9}{distinct:10}{figure('rows'):10}{figure('suspects'):12}"
+                         f"{figure('repeats'):15}{figure('dead_letters'):6}")
+        return "\n".join(lines)

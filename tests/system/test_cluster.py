@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole chain on PostgreSQL, RabbitMQ and ClickHouse: everything fails in turn, and nothing is lost or doubled.
+
+SLUICE_TASKS says how many tasks (20000 is the long form), SLUICE_FAULTS how often each fault happens.
+"""
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from cluster import FAST, Cluster, Node
+from harness import DEADLINE, Sim, poll
+
+TASKS = int(os.environ.get("SLUICE_TASKS", "4000"))
+TURNS = int(os.environ.get("SLUICE_FAULTS", "1"))
+LOT = 100
+FLOWS = """\
+  refresh_profile_by_handle: {workers: 1, concurrency: 20}
+  refresh_profile_basic: {workers: 2, concurrency: 20}
+  refresh_orders_by_store: {workers: 1, concurrency: 20}
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path, postgres, rabbitmq, clickhouse):
+    with Cluster(tmp_path, postgres, rabbitmq, clickhouse) as made:
+        yield made
+
+
+def submit(node, tasks):
+    """Tasks over two platforms: 4 in 10 profiles, 2 in 10 profiles with their pages, 4 in 10 shops."""
+    for flow, share, *params in (("refresh_profile_basic", 4, "handle=user_{i}", "profile_id=null"),
+                                 ("refresh_profile_by_handle", 2, "handle=user_{i}"),
+                                 ("refresh_orders_by_store", 4, "store=shop-{i}", "limit=50")):
+        node.submit(flow, *params, count=tasks * share // 10)
+
+
+class Faults:
+    def __init__(self, cluster, node, chance):
+        self.cluster, self.node, self.chance = cluster, node, chance
+
+    def all(self):
+        return [self.kill_worker, self.kill_relay, self.kill_sink, self.kill_timer, self.kill_supervisor,
+                self.restart_postgres, self.terminate_backends, self.cut_between_commit_and_answer,
+                self.restart_rabbitmq, self.kill_rabbitmq, self.memory_alarm, self.kill_clickhouse,
+                self.clickhouse_answers_500, self.clickhouse_hangs, self.cut_every_connection]
+
+    def kill_role(self, role):
+        pids = self.node.role_pids(role)
+        if pids:
+            try:
+                os.kill(self.chance.choice(pids), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def kill_worker(self):
+        self.kill_role("worker")
+
+    def kill_relay(self):
+        self.kill_role("relay")
+
+    def kill_sink(self):
+        self.kill_role("sink")
+
+    def kill_timer(self):
+        self.kill_role("timer")
+
+    def kill_supervisor(self):
+        self.node.kill_supervisor()
+
+    def restart_postgres(self):
+        self.cluster.postgres.restart()
+
+    def terminate_backends(self):
+        self.cluster.postgres.terminate_backends()
+
+    def cut_between_commit_and_answer(self):
+        self.cluster.postgres_proxy.cut_on(b"COMMIT", forward=True)
+        self.cluster.postgres_proxy.triggered.wait(10)
+
+    def restart_rabbitmq(self):
+        self.cluster.rabbitmq.restart()
+
+    def kill_rabbitmq(self):
+        self.cluster.rabbitmq.kill()
+        self.cluster.rabbitmq.start()
+
+    def memory_alarm(self):
+        self.cluster.rabbitmq.alarm()
+        time.sleep(2)
+        self.cluster.rabbitmq.alarm(False)
+
+    def kill_clickhouse(self):
+        self.cluster.clickhouse.kill()
+        self.cluster.clickhouse.start()
+
+    def clickhouse_answers_500(self):
+        self.cluster.clickhouse_proxy.answer(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n"
+                                             b"Connection: close\r\n\r\n")
+        time.sleep(2)
+        self.cluster.clickhouse_proxy.answer(None)
+
+    def clickhouse_hangs(self):
+        self.cluster.clickhouse.pause()
+        time.sleep(4)
+        self.cluster.clickhouse.resume()
+
+    def cut_every_connection(self):
+        for proxy in self.cluster.proxies:
+            proxy.cut()
+
+
+def progress(cluster):
+    """Rows in the warehouse; -1 while it does not answer."""
+    try:
+        return cluster.rows("post_log_events")[0]
+    except (AssertionError, OSError):
+        return -1
+
+
+def test_everything_fails_in_turn(tmp_path, cluster):
+    seed = int.from_bytes(os.urandom(4), "little")
+    chance = random.Random(seed)
+    print(f"seed {seed}, {TASKS} tasks")
+    sim = Sim(tmp_path, "--orders", "20", "--latency", "5")
+    node = Node(cluster, os.path.join(tmp_path, "node"), sim.url, flows=FLOWS)
+    faults = Faults(cluster, node, chance)
+    kinds = faults.all() * TURNS
+    chance.shuffle(kinds)
+    lot = TASKS // len(kinds) // 10 * 10
+    try:
+        node.start()
+        for number, fault in enumerate(kinds):
+            submit(node, lot if number < len(kinds) - 1 else TASKS - lot * (len(kinds) - 1))
+            time.sleep(chance.uniform(0.2, 1.0))
+            before, start = progress(cluster), time.monotonic()
+            fault()
+            over = time.monotonic()
+            poll(f"rows to land after {fault.__name__}",
+                 lambda: progress(cluster) > before or cluster.balanced(), DEADLINE, 0.05)
+            print(f"{fault.__name__}: took {over - start:.1f} s, rows landed again after {time.monotonic() - over:.1f} s")
+        poll("the daemon to be ready", lambda: node.alive() and (node.status() or {}).get("ready"))
+        cluster.wait_done(TASKS)
+        books = cluster.check(TASKS)
+        print(cluster.ledger([node], books))
+        assert sum(rows for _, rows, _ in books.values()) > TASKS
+        assert node.stop() == 0
+    finally:
+        node.stop()
+        sim.stop()
+
+
+def test_two_nodes_share_the_work(tmp_path, cluster):
+    """No task runs twice, both finish some; when one dies the other takes over when its leases end."""
+    sim = Sim(tmp_path, "--orders", "20", "--latency", "20")
+    nodes = [Node(cluster, os.path.join(tmp_path, name), sim.url, flows=FLOWS) for name in ("one", "two")]
+    tasks = 1200
+
+    def finished_by(node):
+        return node.counters().get(("worker", "completed"), 0)
+    try:
+        for node in nodes:
+            node.start()
+        submit(nodes[0], tasks)
+        poll("both nodes to finish tasks", lambda: all(finished_by(node) > 20 for node in nodes))
+        poll("both nodes to publish", lambda: all(node.counters().get(("relay", "events"), 0) > 0 for node in nodes))
+        done = sum(finished_by(node) for node in nodes)
+        assert done < tasks, "all is done before a node could be killed"
+        nodes[0].kill()
+        killed = time.monotonic()
+        cluster.wait_done(tasks)
+        print(f"done {time.monotonic() - killed:.1f} s after the kill of a node")
+        books = cluster.check(tasks)
+        # Those that the dead node ran were claimed again; each of all was completed once.
+        rows = cluster.clickhouse.query("SELECT status, count(), uniqExact(scl_id) FROM cluster.scrape_request_log_events"
+                                        " WHERE status = 'COMPLETE' GROUP BY status")
+        assert rows == [["COMPLETE", str(tasks), str(tasks)]]
+        print(cluster.ledger(nodes[1:], books))
+        assert nodes[1].stop() == 0
+    finally:
+        for node in nodes:
+            node.stop()
+        sim.stop()
