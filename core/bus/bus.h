@@ -59,6 +59,11 @@ struct bus_options {
 	size_t unacked_messages;	/* no more are delivered while so many are open (0 = 65,535) … */
 	size_t unacked_bytes;	/* … or so many bytes (0 = 64 MiB); one message always fits */
 	bus_messages_fn *messages;
+	/*
+	 * The queue is another node's, or may be: nothing of what was delivered may be
+	 * inserted, bus_holds is false for all of it, nothing more comes. May be NULL.
+	 */
+	void (*lost)(void *user);
 	void *user;
 };
 

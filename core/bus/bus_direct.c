@@ -12,8 +12,10 @@
 
 #include "base/arena.h"
 #include "base/backoff.h"
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "bus/direct_hold.h"
 #include "bus/driver.h"
 #include "log/log.h"
 #include "loop/loop.h"
@@ -44,7 +46,9 @@ struct direct {
 	struct loop_timer *delete_timer; /* the next try of a deletion, or a settle that is due */
 	struct backoff read_backoff, delete_backoff;
 	int64_t idle_ms;
-	int64_t start_id; /* rows up to it are suspect */
+	int64_t start_id; /* rows up to it are suspect … */
+	int64_t start_ms; /* … and wait from then on (wall clock) */
+	struct direct_hold *hold; /* NULL: nobody else can read the queue */
 	bool started, paused, reading, nudged, closed;
 	unsigned int requests; /* the store's answers that are still to come */
 	struct entry *entries; /* sorted by id */
@@ -276,6 +280,7 @@ static void deliver(struct direct *direct, const struct store_outbox_row *rows, 
 			.events = rows[i].events,
 			.created_ms = rows[i].created_ms,
 			.suspect = rows[i].id <= direct->start_id,
+			.suspect_ms = direct->start_ms,
 		};
 	}
 	direct->base.stats.delivered += count;
@@ -288,7 +293,7 @@ static void on_rows(void *user, const struct store_outbox_row *rows, size_t coun
 	struct direct *direct = user;
 
 	direct->reading = false;
-	if (!answered(direct, err))
+	if (!answered(direct, err) || !direct->started)
 		return;
 	if (err->code != ERR_NONE) {
 		loop_timer_start(direct->read_timer, backoff_next(&direct->read_backoff), 0);
@@ -354,20 +359,46 @@ static void on_last(void *user, int64_t last_id, const struct error *err)
 		return;
 	}
 	direct->start_id = last_id;
+	direct->start_ms = clock_wall_ms();
 	direct->started = true;
 	look(direct);
+}
+
+static void begin(void *user)
+{
+	struct direct *direct = user;
+
+	direct->requests++;
+	store_outbox_last(direct->store, on_last, direct);
 }
 
 static void on_read_timer(void *user)
 {
 	struct direct *direct = user;
 
-	if (direct->started) {
+	if (direct->started)
 		look(direct);
-		return;
-	}
-	direct->requests++;
-	store_outbox_last(direct->store, on_last, direct);
+	else
+		begin(direct);
+}
+
+static void on_lost(void *user)
+{
+	struct direct *direct = user;
+
+	direct->started = false;
+	loop_timer_stop(direct->read_timer);
+	if (direct->base.options.lost != NULL)
+		direct->base.options.lost(direct->base.options.user);
+}
+
+static bool direct_holds(const struct bus_reader *reader, const uint64_t *tags, size_t count)
+{
+	const struct direct *direct = (const struct direct *)reader;
+
+	(void)tags;
+	(void)count;
+	return direct->hold == NULL || direct_hold_is(direct->hold);
 }
 
 static void direct_pause(struct bus_reader *reader)
@@ -458,9 +489,12 @@ static void direct_reject(struct bus_reader *reader, const uint64_t *tags, size_
 
 /* --- opening and closing --- */
 
+static void direct_close(struct bus_reader *reader);
+
 static struct bus_reader *direct_open(const struct bus_reader *base, const char *url, struct store *store,
 				      struct error *err)
 {
+	struct direct_hold_options hold = {.got = begin, .lost = on_lost};
 	const char *rest = strchr(url, ':') + 1;
 	struct direct *direct;
 
@@ -478,8 +512,21 @@ static struct bus_reader *direct_open(const struct bus_reader *base, const char 
 	backoff_init(&direct->delete_backoff, 100, 5000);
 	direct->read_timer = loop_timer_new(base->loop, on_read_timer, direct);
 	direct->delete_timer = loop_timer_new(base->loop, on_delete_timer, direct);
-	direct->requests++;
-	store_outbox_last(store, on_last, direct);
+	if (base->options.state == NULL || !store_shared(store)) {
+		begin(direct);
+		return &direct->base;
+	}
+	hold.loop = base->loop;
+	hold.store = store;
+	hold.queue = base->options.queue;
+	hold.state = base->options.state;
+	hold.user = direct;
+	direct->hold = direct_hold_new(&hold, err);
+	if (direct->hold == NULL) {
+		direct->base.texts = NULL;
+		direct_close(&direct->base);
+		return NULL;
+	}
 	return &direct->base;
 }
 
@@ -487,6 +534,7 @@ static void direct_close(struct bus_reader *reader)
 {
 	struct direct *direct = direct_of(reader);
 
+	direct_hold_free(&direct->hold);
 	loop_timer_free(&direct->read_timer);
 	loop_timer_free(&direct->delete_timer);
 	direct->closed = true;
@@ -498,6 +546,7 @@ const struct bus_ops bus_direct_ops = {
 	.open = direct_open,
 	.ack = direct_ack,
 	.reject = direct_reject,
+	.holds = direct_holds,
 	.pause = direct_pause,
 	.resume = direct_resume,
 	.nudge = direct_nudge,

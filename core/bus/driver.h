@@ -27,8 +27,9 @@ struct bus_ops {
 	/* The letters are safe (committed, confirmed) before the tags are acknowledged. */
 	void (*reject)(struct bus_reader *reader, const uint64_t *tags, size_t tag_count,
 		       const struct bus_letter *letters, size_t letter_count, bus_done_fn *done, void *user);
-	/* NULL: it always holds them, and is the only reader. */
+	/* NULL: it always holds them. */
 	bool (*holds)(const struct bus_reader *reader, const uint64_t *tags, size_t count);
+	/* NULL: it is the only reader. */
 	void (*distrust)(struct bus_reader *reader, const uint64_t *tags, size_t count);
 	/* NULL: messages are only read, never sent. */
 	void (*last_call)(struct bus_reader *reader);

@@ -3,6 +3,8 @@ core_libcore_a_SOURCES += \
 	core/bus/bus.c \
 	core/bus/bus.h \
 	core/bus/bus_direct.c \
+	core/bus/direct_hold.c \
+	core/bus/direct_hold.h \
 	core/bus/driver.h
 
 if HAVE_RABBITMQ

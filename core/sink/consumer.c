@@ -156,10 +156,8 @@ static bool may_begin(const struct consumer *consumer, const struct batch *batch
 	const struct consumer_options *options = &consumer->options;
 	int64_t age_ms = loop_now_ms(options->loop) - batch->taken_ms;
 
-	if (!consumer->shared)
-		return true;
 	return bus_holds(consumer->reader, batch->tags, batch->message_count) &&
-	       (batch->resolver || age_ms <= options->suspect_wait_ms - options->deadline_ms);
+	       (!consumer->shared || batch->resolver || age_ms <= options->suspect_wait_ms - options->deadline_ms);
 }
 
 /* The queue still has all of it. */
@@ -346,6 +344,8 @@ static void pump(struct consumer *consumer)
 		struct batch *batch = list_entry(pos, struct batch, node);
 
 		if (batch->not_before_ms <= now && !may_begin(consumer, batch)) {
+			if (!consumer->shared)		/* the end of this process is near */
+				return;
 			list_remove(&batch->node);
 			forget(consumer, batch);
 			continue;
@@ -432,6 +432,15 @@ static void take(struct consumer *consumer, const struct bus_message *message)
 		seal(consumer);
 }
 
+static void on_lost(void *user)
+{
+	struct consumer *consumer = user;
+
+	log_warning("another node reads the queue sink=%s", name_of(consumer));
+	if (consumer->options.lost != NULL)
+		consumer->options.lost(consumer->options.user);
+}
+
 static void on_messages(void *user, const struct bus_message *messages, size_t message_count)
 {
 	struct consumer *consumer = user;
@@ -455,7 +464,8 @@ static void on_messages(void *user, const struct bus_message *messages, size_t m
 struct consumer *consumer_new(const struct consumer_options *options, struct error *err)
 {
 	struct consumer *consumer = mem_alloc(sizeof(*consumer));
-	struct bus_options bus = { .queue = options->queue, .messages = on_messages, .user = consumer };
+	struct bus_options bus = { .queue = options->queue, .messages = on_messages, .lost = on_lost,
+				   .user = consumer };
 
 	consumer->options = *options;
 	if (consumer->options.unacked_messages == 0 || consumer->options.unacked_messages > 65535)

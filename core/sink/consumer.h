@@ -32,6 +32,8 @@ struct consumer_options {	/* what is pointed to is borrowed for the consumer's l
 	const char *exchange, *exchange_type, *key;	/* what a broker binds the queue to; NULL: nothing */
 	const char *state;		/* folder that outlives the process; NULL: none */
 	unsigned int number;		/* which of the queue's consumers in this process */
+	void (*lost)(void *user);	/* another node reads the queue: this process must not go on */
+	void *user;
 	const struct sink_table *table;
 	const char *warehouse;		/* URL, for when wh is NULL: the sink's thread opens it with the first batch */
 	struct warehouse *wh;		/* becomes the consumer's, also when it cannot be made; or NULL */

@@ -76,6 +76,14 @@ static size_t batch_bytes(const struct sink *sink, const struct conf_sink *conf,
 	return (size_t)share;
 }
 
+/* What comes after the start is suspect: a new process waits for the queue and looks all of it up. */
+static void on_lost(void *user)
+{
+	struct sink *sink = user;
+
+	role_failed(sink->role, "another node has taken over a queue");
+}
+
 static int add_consumer(struct sink *sink, const struct conf_sink *conf, unsigned int number, size_t consumers,
 			struct error *err)
 {
@@ -84,7 +92,7 @@ static int add_consumer(struct sink *sink, const struct conf_sink *conf, unsigne
 	struct consumer_options options = {
 		.loop = sink->role->loop, .store = sink->store, .bus = model->bus, .queue = conf->queue,
 		.exchange = conf->exchange, .exchange_type = conf->exchange_type, .key = conf->key,
-		.state = model->state, .number = number, .warehouse = model->warehouse, .durability = durability_of(conf),
+		.state = model->state, .number = number, .lost = on_lost, .user = sink, .warehouse = model->warehouse, .durability = durability_of(conf),
 		.node = sink->node, .batch_rows = (size_t)conf->batch_rows,
 		.batch_bytes = batch_bytes(sink, conf, consumers), .batch_age_ms = conf->batch_age_ms,
 		.unacked_messages = (size_t)conf->prefetch, .deadline_ms = conf->deadline_ms,

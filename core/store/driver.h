@@ -24,6 +24,7 @@ struct store {
 };
 
 struct store_ops {
+	bool shared;			/* by several nodes */
 	const char *scheme;		/* "sqlite": what stands before the first ':' of the URL */
 	/*
 	 * Connects, creates and migrates (create) or refuses. base holds loop and
@@ -66,6 +67,8 @@ struct store_ops {
 	void (*turn)(struct store *store, const struct store_turn *turn, store_turn_fn *done, void *user);
 	void (*outbox_get)(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done,
 			   void *user);
+	void (*hold)(struct store *store, const char *name, const char *holder, int64_t hold_ms,
+		     store_count_fn *done, void *user);
 	void (*outbox_adopt)(struct store *store, store_count_fn *done, void *user);
 	void (*dead_letter)(struct store *store, const struct store_dead *letters, size_t count,
 			    store_done_fn *done, void *user);

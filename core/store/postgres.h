@@ -248,6 +248,8 @@ void pg_outbox_delete(struct store *store, const int64_t *ids, size_t count, sto
 void pg_shards_lease(struct store *store, const struct store_shard_lease *lease, store_shards_fn *done, void *user);
 void pg_turn(struct store *store, const struct store_turn *turn, store_turn_fn *done, void *user);
 void pg_outbox_get(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done, void *user);
+void pg_hold(struct store *store, const char *name, const char *holder, int64_t hold_ms, store_count_fn *done,
+	     void *user);
 void pg_outbox_adopt(struct store *store, store_count_fn *done, void *user);
 void pg_dead_letter(struct store *store, const struct store_dead *letters, size_t count, store_done_fn *done,
 		    void *user);

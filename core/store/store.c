@@ -154,6 +154,11 @@ void store_close(struct store **store)
 	*store = NULL;
 }
 
+bool store_shared(const struct store *store)
+{
+	return store->ops->shared;
+}
+
 const char *store_id(const struct store *store)
 {
 	STORE_CHECK(store);
@@ -287,6 +292,13 @@ void store_turn(struct store *store, const struct store_turn *turn, store_turn_f
 void store_outbox_get(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done, void *user)
 {
 	request(store)->outbox_get(store, ids, count, done, user);
+}
+
+void store_hold(struct store *store, const char *name, const char *holder, int64_t hold_ms, store_count_fn *done,
+		void *user)
+{
+	assert(name != NULL && holder != NULL && hold_ms > 0);
+	request(store)->hold(store, name, holder, hold_ms, done, user);
 }
 
 void store_outbox_adopt(struct store *store, store_count_fn *done, void *user)

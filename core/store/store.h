@@ -215,6 +215,7 @@ struct store *store_open(struct loop *loop, const char *url, const struct store_
 			 struct error *err);
 /* Finishes what is under way, then closes. Pending callbacks run with ERR_CANCELLED. */
 void store_close(struct store **store);
+bool store_shared(const struct store *store);	/* by several nodes, or it belongs to one daemon */
 const char *store_id(const struct store *store);	/* a UUID made when the store was created */
 void store_stats(const struct store *store, struct store_stats *stats_r);
 /* Whether a driver knows url's scheme; err says which there are. 0 or -1. */
@@ -285,6 +286,13 @@ void store_shards_lease(struct store *store, const struct store_shard_lease *lea
 void store_turn(struct store *store, const struct store_turn *turn, store_turn_fn *done, void *user);
 /* Rows by their ids; those that are gone are passed over. */
 void store_outbox_get(struct store *store, const int64_t *ids, size_t count, store_outbox_fn *done, void *user);
+/*
+ * One at a time may do what name stands for: holder may for hold_ms from now on,
+ * and go on by asking again; who has the same holder's name is the same to the
+ * store. count: 1 = it may, 0 = somebody else does.
+ */
+void store_hold(struct store *store, const char *name, const char *holder, int64_t hold_ms, store_count_fn *done,
+		void *user);
 /* Rows written for direct: readers become relays' rows; their queue stays. count: rows. */
 void store_outbox_adopt(struct store *store, store_count_fn *done, void *user);
 /* The highest id an outbox row ever had: rows up to it are older than this moment. */

@@ -535,6 +535,7 @@ static int ensure_tables(struct store *base, const struct store_table *const *ta
 
 const struct store_ops store_postgres_ops = {
 	.scheme = "postgresql",
+	.shared = true,
 	.open = driver_open,
 	.close = driver_close,
 	.ensure_tables = ensure_tables,
@@ -551,6 +552,7 @@ const struct store_ops store_postgres_ops = {
 	.shards_lease = pg_shards_lease,
 	.turn = pg_turn,
 	.outbox_get = pg_outbox_get,
+	.hold = pg_hold,
 	.outbox_adopt = pg_outbox_adopt,
 	.dead_letter = pg_dead_letter,
 	.outbox_bytes = pg_outbox_bytes,

@@ -360,3 +360,47 @@ void pg_outbox_adopt(struct store *store, store_count_fn *done, void *user)
 	request->user = user;
 	pg_request_submit(&request->request);
 }
+
+/* --- what one at a time may do --- */
+
+struct hold {
+	struct pg_count base;
+	const char *name, *holder;
+	int64_t hold_ms;
+};
+
+static void held(struct pg_request *request)
+{
+	struct pg_count *count = (struct pg_count *)request;
+
+	count->count = PQntuples(pg_batch(request)->results[0]);
+	request->wrote = count->count > 0;
+	pg_finish(request);
+}
+
+static void hold_start(struct pg_request *request)
+{
+	const struct hold *hold = (struct hold *)request;
+
+	pg_add_limits(request);
+	pg_add(request,
+	       "INSERT INTO hold AS h (name, holder, until) VALUES ($1, $2, " PG_NOW_MS " + $3)"
+	       " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until"
+	       " WHERE h.holder = excluded.holder OR h.until < " PG_NOW_MS " RETURNING 1",
+	       "tti", hold->name, hold->holder, hold->hold_ms);
+	pg_send(request, held);
+}
+
+void pg_hold(struct store *store, const char *name, const char *holder, int64_t hold_ms, store_count_fn *done,
+	     void *user)
+{
+	struct hold *request = pg_request_new(store, sizeof(*request), hold_start, pg_answer_count);
+	struct arena *arena = request->base.request.arena;
+
+	request->name = arena_strdup(arena, name);
+	request->holder = arena_strdup(arena, holder);
+	request->hold_ms = hold_ms;
+	request->base.done = done;
+	request->base.user = user;
+	pg_request_submit(&request->base.request);
+}

@@ -101,11 +101,12 @@ static const struct store_migration migrations[] = {
 	 "	autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);"
 	 "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,"
 	 "	autovacuum_vacuum_cost_delay = 0);"},
-	{"shards of the outbox, for relays",
+	{"shards of the outbox, and who does what only one may do",
 	 "ALTER TABLE outbox ADD COLUMN shard integer;"
 	 "DROP INDEX outbox_queue;"
 	 "CREATE INDEX outbox_queue ON outbox (queue, id) WHERE shard IS NULL;"
 	 "CREATE INDEX outbox_shard ON outbox (shard, id) WHERE shard IS NOT NULL;"
+	 "CREATE TABLE hold (name text PRIMARY KEY, holder text NOT NULL, until bigint NOT NULL);"
 	 "CREATE TABLE relay (name text PRIMARY KEY, alive_until bigint NOT NULL);"
 	 "CREATE TABLE relay_shard (shard integer PRIMARY KEY, holder text, token bigint NOT NULL DEFAULT 0,"
 	 "	lease_until bigint NOT NULL DEFAULT 0, sending bigint[] NOT NULL DEFAULT '{}') WITH (fillfactor = 50);"

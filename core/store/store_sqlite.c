@@ -243,6 +243,7 @@ const struct store_ops store_sqlite_ops = {
 	.shards_lease = sqlite_shards_lease,
 	.turn = sqlite_turn,
 	.outbox_get = sqlite_outbox_get,
+	.hold = sqlite_hold,
 	.outbox_adopt = sqlite_outbox_adopt,
 	.dead_letter = sqlite_dead_letter,
 	.outbox_bytes = sqlite_outbox_bytes,

@@ -350,3 +350,39 @@ void sqlite_outbox_adopt(struct store *store, store_count_fn *done, void *user)
 	request->user = user;
 	sqlite_request_submit(&request->request);
 }
+
+/* --- what one at a time may do --- */
+
+struct hold {
+	struct sqlite_count base;
+	const char *name, *holder;
+	int64_t hold_ms;
+};
+
+static int hold_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
+{
+	struct hold *hold = (struct hold *)request;
+	int64_t now_ms = clock_wall_ms();
+	int changed = sqlite_run(db, err,
+				 "INSERT INTO hold (name, holder, until) VALUES (?1, ?2, ?3)"
+				 " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until"
+				 " WHERE holder = excluded.holder OR until < ?4",
+				 "ttii", hold->name, hold->holder, now_ms + hold->hold_ms, now_ms);
+
+	hold->base.count = changed;
+	return changed < 0 ? -1 : 0;
+}
+
+void sqlite_hold(struct store *store, const char *name, const char *holder, int64_t hold_ms, store_count_fn *done,
+		 void *user)
+{
+	struct hold *request = sqlite_request_new(store, sizeof(*request), true, hold_run, sqlite_answer_count);
+	struct arena *arena = request->base.request.arena;
+
+	request->name = arena_strdup(arena, name);
+	request->holder = arena_strdup(arena, holder);
+	request->hold_ms = hold_ms;
+	request->base.done = done;
+	request->base.user = user;
+	sqlite_request_submit(&request->base.request);
+}

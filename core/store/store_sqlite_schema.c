@@ -89,11 +89,12 @@ static const struct store_migration migrations[] = {
 	 "	last_at TEXT NOT NULL,"
 	 "	count INTEGER NOT NULL,"
 	 "	UNIQUE (queue, dedup_id));"},
-	{"shards of the outbox, for relays",
+	{"shards of the outbox, and who does what only one may do",
 	 "ALTER TABLE outbox ADD COLUMN shard INTEGER;"
 	 "DROP INDEX outbox_queue;"
 	 "CREATE INDEX outbox_queue ON outbox (queue, id) WHERE shard IS NULL;"
 	 "CREATE INDEX outbox_shard ON outbox (shard, id) WHERE shard IS NOT NULL;"
+	 "CREATE TABLE hold (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;"
 	 "CREATE TABLE relay (name TEXT PRIMARY KEY, alive_until INTEGER NOT NULL) WITHOUT ROWID;"
 	 "CREATE TABLE relay_shard (shard INTEGER PRIMARY KEY, holder TEXT, token INTEGER NOT NULL DEFAULT 0,"
 	 "	lease_until INTEGER NOT NULL DEFAULT 0, sending TEXT NOT NULL DEFAULT '');"

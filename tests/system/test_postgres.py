@@ -88,3 +88,49 @@ def test_idle_workers_hold_no_connection(tmp_path, postgres):
     finally:
         daemon.stop()
         sim.stop()
+
+
+def test_a_queue_is_read_by_one_node(tmp_path, postgres, clickhouse):
+    """With direct: a second node's sinks wait, take over when the first one has died, and give way when they are late."""
+    sim = Sim(tmp_path)
+    clickhouse.query("CREATE DATABASE IF NOT EXISTS handover")
+    url = postgres.create_database("handover")
+    nodes = []
+    for name in "first", "second":
+        folder = tmp_path / name
+        folder.mkdir()
+        nodes.append(Daemon(folder, sim.url, mode="processes", tasks=url, sink="deadline: 1s",
+                            warehouse=clickhouse.url(database="handover"), extra=FAST + "suspects: {hold: 2s}\n",
+                            flows="  refresh_profile_basic: {workers: 1, concurrency: 10}"))
+
+    def landed(events):
+        row = clickhouse.query("SELECT count(), uniqExact(event_id) FROM handover.profile_log_events")[0]
+        assert row[0] == row[1]
+        return int(row[0]) == events
+
+    def submit(node, count):
+        node.submit("refresh_profile_basic", "handle=user_{i}", "profile_id=null", count=count)
+    try:
+        nodes[0].start()
+        submit(nodes[0], 20)
+        poll("events of the first node", lambda: landed(20))
+        nodes[1].start()
+        submit(nodes[1], 20)
+        poll("more events", lambda: landed(40))
+        poll("the second node to wait", lambda: "another node reads this queue" in nodes[1].tail(200))
+        # Stopped for longer than it may read: somebody else's then.
+        for pid in nodes[0].pids():
+            os.kill(pid, signal.SIGSTOP)
+        submit(nodes[1], 20)
+        poll("the second node to read", lambda: landed(60))
+        for pid in nodes[0].pids():
+            os.kill(pid, signal.SIGCONT)
+        poll("the first node to notice", lambda: "another node reads the queue" in nodes[0].tail(200))
+        submit(nodes[1], 20)
+        poll("events, once each", lambda: landed(80))
+        for node in nodes:
+            assert node.stop() == 0
+    finally:
+        for node in nodes:
+            node.stop()
+        sim.stop()
