@@ -247,6 +247,8 @@ static const struct conf_key task_keys[] = {
 	 .doc = "a claimed task is its worker's for so long; extended every third of it"},
 	{"crashes", &conf_int, AT(conf_model, crash_limit), BOUNDS(1, 1000), .fallback = "20",
 	 .doc = "crashes alone before a task is given up"},
+	{"connections", &conf_int, AT(conf_model, task_connections), BOUNDS(1, 10000), .fallback = "64",
+	 .doc = "to the task server, that all workers of this node have at once"},
 	{"facts", &conf_size, AT(conf_model, facts_max), BOUNDS(KIB, 64 * MIB), .fallback = "1MiB",
 	 .doc = "what a task may remember"},
 	{"slice", &conf_struct, .section = &slice_section, .doc = "when a long task commits"},

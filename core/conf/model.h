@@ -120,6 +120,7 @@ struct conf_model {
 	int64_t group_bytes;			/* 8 MiB */
 	int64_t slice_records, slice_bytes;	/* 1,000; 4 MiB */
 	int crash_limit;			/* 20 */
+	int task_connections;			/* of all workers of the node to a task server: 64 */
 	int64_t response_max;			/* 16 MiB */
 	int64_t request_timeout_ms, connect_timeout_ms;		/* 30 s, 5 s */
 	int calls_in_flight, call_retries;	/* 10, 2 */

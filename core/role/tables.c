@@ -3,6 +3,7 @@
 #include <sluice/plugin.h>
 
 #include "base/arena.h"
+#include "base/str.h"
 #include "conf/model.h"
 #include "plugin/plugin.h"
 #include "plugin/store_table.h"
@@ -50,8 +51,15 @@ static int ensure_tables(struct role *role, struct store *store, struct error *e
 
 struct store *role_open_store(struct role *role, struct error *err)
 {
-	const struct store_options options = setup_store_options(role->conf, role->arena);
-	struct store *store = store_open(role->loop, role->conf->tasks, &options, true, err);
+	struct store_options options = setup_store_options(role->conf, role->arena);
+	struct store *store;
+
+	/* Workers are many; the other roles have to get through when all of them are busy. */
+	if (str_eq(role->def->name, "worker")) {
+		options.gate = arena_printf(role->arena, "%s/connections", role->conf->state);
+		options.gate_places = role->conf->task_connections;
+	}
+	store = store_open(role->loop, role->conf->tasks, &options, true, err);
 
 	if (store != NULL && role->plugins != NULL && ensure_tables(role, store, err) != 0)
 		store_close(&store);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 core_libcore_a_SOURCES += \
 	core/store/driver.h \
+	core/store/gate.c \
+	core/store/gate.h \
 	core/store/group.c \
 	core/store/group.h \
 	core/store/sqlite.h \

@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "loop/loop.h"
 #include "store/driver.h"
+#include "store/gate.h"
 #include "store/group.h"
 
 #define PG_CHANNEL "sluice_tasks"
@@ -122,6 +123,9 @@ struct pg_store {
 	bool closing, pumping, rolling_back;
 	struct pg_batch failure;	/* of a batch whose transaction is being rolled back; no results */
 	struct loop_timer *kick, *retry, *idle, *watch;
+	struct gate *gate;		/* NULL: this process may connect whenever it wants */
+	int64_t entered_ms;		/* monotonic: when it came through the gate */
+	int64_t idle_ms;		/* monotonic: since when there is nothing to do */
 	struct backoff backoff;
 	int shard;			/* of the totals this process counts in */
 	struct pg_listener *listener;

@@ -198,6 +198,8 @@ struct store_options {
 	int64_t outbox_row_bytes;	/* an outbox row ends before it grows beyond this (256 KiB) … */
 	int64_t outbox_row_events;	/* … or this many events (500); one event is never cut */
 	bool relayed;			/* outbox rows are for relays: each group's get a shard */
+	const char *gate;		/* file by which processes share connections to a server, read by store_open; NULL: no limit */
+	int gate_places;		/* that all of them together may have */
 };
 /* Zero members of the options take the defaults in brackets; busy_ms 30,000. */
 

@@ -15,6 +15,10 @@
 #include "base/str.h"
 
 #define IDLE_MS 60000
+/* Where processes share connections and others wait for one: idle for so long, or busy for so long, it is theirs. */
+#define GATE_IDLE_MS 100
+#define GATE_BUSY_MS 2000
+#define GATE_RETRY_MS 20
 #define CONNECT_MS 10000
 #define WATCH_MS 1000
 #define CLOSE_MS 10000
@@ -218,6 +222,38 @@ static void cancel_all(struct pg_store *store)
 		give_up(store->current, ERR_CANCELLED, "it is being closed");
 }
 
+static void give_back_connection(struct pg_store *store)
+{
+	pg_conn_close(&store->conn);
+	if (store->gate != NULL)
+		gate_leave(store->gate);
+}
+
+/* Between two requests: others may have waited for long enough. */
+static void let_others_in(struct pg_store *store)
+{
+	if (store->gate == NULL || store->conn.phase != PG_IDLE || !gate_wanted(store->gate) ||
+	    clock_mono_ms() - store->entered_ms < GATE_BUSY_MS)
+		return;
+	give_back_connection(store);
+	loop_timer_start(store->retry, 2 * GATE_RETRY_MS, 0);
+}
+
+static void connect(struct pg_store *store)
+{
+	bool inside = store->gate == NULL || gate_inside(store->gate);
+
+	if (!inside && !gate_enter(store->gate)) {
+		str_format(store->conn.problem, sizeof(store->conn.problem),
+			   "all %d connections of this node's workers are taken", store->base.options.gate_places);
+		loop_timer_start(store->retry, GATE_RETRY_MS + (int64_t)(random_u64() % GATE_RETRY_MS), 0);
+		return;
+	}
+	if (!inside)
+		store->entered_ms = clock_mono_ms();
+	pg_conn_open(&store->conn);
+}
+
 /* Does the next thing that can be done at once; false when there is none. */
 static bool step(struct pg_store *store)
 {
@@ -227,17 +263,19 @@ static bool step(struct pg_store *store)
 	}
 	if (store->current == NULL) {
 		if (list_empty(&store->queue)) {
-			loop_timer_start(store->idle, IDLE_MS, 0);
+			store->idle_ms = clock_mono_ms();
+			loop_timer_start(store->idle, store->gate != NULL ? GATE_IDLE_MS : IDLE_MS, 0);
 			loop_timer_stop(store->watch);
 			return false;
 		}
+		let_others_in(store);
 		store->current = list_entry(store->queue.next, struct pg_request, node);
 		list_remove(&store->current->node);
 		store->started = false;
 		loop_timer_stop(store->idle);
 	}
 	if (store->conn.phase == PG_CLOSED && !loop_timer_active(store->retry))
-		pg_conn_open(&store->conn);
+		connect(store);
 	if (store->conn.phase != PG_IDLE || store->started)
 		return false;
 	store->started = true;
@@ -268,8 +306,14 @@ static void on_idle(void *user)
 {
 	struct pg_store *store = user;
 
-	if (store->current == NULL && store->conn.phase == PG_IDLE)
-		pg_conn_close(&store->conn);
+	if (store->current != NULL || !list_empty(&store->queue))
+		return;
+	if (store->gate != NULL && !gate_wanted(store->gate) && clock_mono_ms() - store->idle_ms < IDLE_MS)
+		loop_timer_start(store->idle, GATE_IDLE_MS, 0);
+	else if (store->conn.phase == PG_IDLE)
+		give_back_connection(store);
+	else if (store->gate != NULL && store->conn.phase == PG_CLOSED)
+		gate_leave(store->gate);
 }
 
 /* --- what can go wrong --- */
@@ -483,6 +527,13 @@ static struct store *driver_open(const struct store *base, const char *rest, boo
 		mem_free(&store);
 		return NULL;
 	}
+	if (base->options.gate != NULL)
+		store->gate = gate_open(base->options.gate, base->options.gate_places, err);
+	if (base->options.gate != NULL && store->gate == NULL) {
+		pg_target_free(&store->target);
+		mem_free(&store);
+		return NULL;
+	}
 	list_init(&store->queue);
 	list_init(&store->hints);
 	backoff_init(&store->backoff, 100, 5000);
@@ -513,6 +564,7 @@ static void driver_close(struct store *base)
 	pump(store);
 	assert(store->current == NULL && list_empty(&store->queue));
 	pg_conn_close(&store->conn);
+	gate_close(&store->gate);
 	loop_timer_free(&store->kick);
 	loop_timer_free(&store->retry);
 	loop_timer_free(&store->idle);

@@ -5,6 +5,9 @@ import random
 import signal
 import time
 
+import pytest
+
+import servers
 from harness import DEADLINE, Daemon, Sim, poll
 from test_kill import FAST, submit_lot
 
@@ -134,3 +137,37 @@ def test_a_queue_is_read_by_one_node(tmp_path, postgres, clickhouse):
         for node in nodes:
             node.stop()
         sim.stop()
+
+
+def test_more_workers_than_connections(tmp_path):
+    """All workers are busy, on a server that takes fewer connections: they take turns, the other roles get through."""
+    workers = int(os.environ.get("SLUICE_WORKERS", "24"))
+    places, tasks = workers * 2 // 5, 40 * workers if workers < 25 else 950
+    try:
+        server = servers.Postgres([f"max_connections={workers - 4}"])
+    except servers.NotInstalled as missing:
+        pytest.skip(f"{missing} is not installed")
+    sim = Sim(tmp_path, "--latency", "50")
+    flows = f"  refresh_profile_basic: {{workers: {workers}, concurrency: 2}}"
+    extra = f"tasks: {{connections: {places}}}\nrestart: {{ready: 4m}}\n"
+    with server:
+        daemon = PostgresDaemon(tmp_path, sim.url, server, "many", flows=flows, extra=extra)
+        try:
+            daemon.start()
+            daemon.submit("refresh_profile_basic", "handle=user_{i}", "profile_id=null", count=tasks)
+            most = 0
+            end = time.monotonic() + 2 * DEADLINE
+            while daemon.statuses() != {"COMPLETE": tasks}:
+                most = max(most, len(daemon.connections()))
+                assert time.monotonic() < end, daemon.statuses()
+                time.sleep(0.2)
+            busy = [entry for entry in daemon.status()["roles"] if entry.get("completed", 0) > 0]
+            print(f"at most {most} connections at once, {len(busy)} workers finished tasks")
+            assert places < len(busy)
+            assert most <= places + 4		# the timer's two, the sinks', who asks
+            daemon.wait_idle()
+            assert "too many clients" not in daemon.tail(1000)
+            assert daemon.stop() == 0
+        finally:
+            daemon.stop()
+            sim.stop()
