@@ -2,6 +2,7 @@
 /* Dead letters, as operators read them, send them again and delete them. Store thread, but for the last part. */
 #include "store/sqlite.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -56,11 +57,14 @@ static int read_ids(struct sqlite_db *db, struct letters *letters, struct error 
 	size_t i;
 
 	for (i = 0; i < filter->id_count && letters->count < filter->limit; i++) {
-		sqlite3_stmt *statement =
-			sqlite_query(db, err, filter->payload ? LETTER("payload") ONE : LETTER("NULL") ONE, "iti",
-				     filter->ids[i], filter->queue, filter->after_id);
-		int rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
+		sqlite3_stmt *statement;
+		int rc;
 
+		if (i > 0 && filter->ids[i] == filter->ids[i - 1])
+			continue;
+		statement = sqlite_query(db, err, filter->payload ? LETTER("payload") ONE : LETTER("NULL") ONE, "iti",
+					 filter->ids[i], filter->queue, filter->after_id);
+		rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
 		if (rc < 0)
 			return -1;
 		if (rc > 0) {
@@ -180,12 +184,21 @@ static int drop_run(struct sqlite_db *db, struct sqlite_request *request, struct
 
 /* --- the loop's side --- */
 
-static const int64_t *copy_ids(struct arena *arena, const int64_t *ids, size_t count)
+static int compare_ids(const void *a, const void *b)
+{
+	int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* A copy in order. */
+static const int64_t *sort_ids(struct arena *arena, const int64_t *ids, size_t count)
 {
 	int64_t *copy = arena_alloc(arena, (count + 1) * sizeof(*copy));
 
 	if (count > 0)
 		memcpy(copy, ids, count * sizeof(*ids));
+	qsort(copy, count, sizeof(*copy), compare_ids);
 	return copy;
 }
 
@@ -204,7 +217,7 @@ void sqlite_dead_read(struct store *store, const struct store_letter_filter *fil
 
 	letters->filter = *filter;
 	letters->filter.queue = filter->queue != NULL ? arena_strdup(arena, filter->queue) : NULL;
-	letters->filter.ids = copy_ids(arena, filter->ids, filter->id_count);
+	letters->filter.ids = sort_ids(arena, filter->ids, filter->id_count);
 	letters->done = done;
 	letters->user = user;
 	sqlite_request_submit(&letters->request);
@@ -216,7 +229,7 @@ static void change_letters(struct store *store,
 {
 	struct change *change = sqlite_request_new(store, sizeof(*change), true, run, sqlite_answer_count);
 
-	change->ids = copy_ids(change->count.request.arena, ids, count);
+	change->ids = sort_ids(change->count.request.arena, ids, count);
 	change->id_count = count;
 	change->count.done = done;
 	change->count.user = user;

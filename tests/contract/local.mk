@@ -35,6 +35,8 @@ tests_contract_store_sqlite_test_LDADD = core/libcore.a $(TEST_LIBS)
 check_PROGRAMS += tests/contract/bus_test
 TESTS += tests/contract/bus_test
 tests_contract_bus_test_SOURCES = \
+	tests/contract/bus_cases.h \
+	tests/contract/bus_letters_test.c \
 	tests/contract/bus_test.c \
 	tests/contract/store_cases.h \
 	tests/contract/store_fixture.c \

@@ -119,7 +119,7 @@ static void letters_are_read_in_order(void **state)
 	static const char *const payloads[] = {"{\"n\":0}", "{\"n\":1}", "{\"n\":\"\xc3\xa4\"}"};
 	struct fixture *fx = *state;
 	struct store_letter *rows, *some;
-	int64_t ids[3];
+	int64_t ids[4];
 
 	park(fx, payloads, 3);
 	rows = all_letters(fx, 3);
@@ -142,9 +142,11 @@ static void letters_are_read_in_order(void **state)
 	read_letters(fx, (struct store_letter_filter){.queue = fx->status_queue}, 0);
 	ids[0] = rows[2].id;
 	ids[1] = rows[2].id + 1000;
-	ids[2] = rows[0].id;
-	read_letters(fx, (struct store_letter_filter){.ids = ids, .id_count = 3}, 2);
-	read_letters(fx, (struct store_letter_filter){.ids = ids, .id_count = 3, .queue = fx->status_queue}, 0);
+	ids[2] = ids[3] = rows[0].id;
+	some = read_letters(fx, (struct store_letter_filter){.ids = ids, .id_count = 4}, 2);
+	assert_int_equal(some[0].id, rows[0].id);
+	read_letters(fx, (struct store_letter_filter){.ids = ids, .id_count = 4, .after_id = rows[0].id}, 1);
+	read_letters(fx, (struct store_letter_filter){.ids = ids, .id_count = 4, .queue = fx->status_queue}, 0);
 }
 
 static void replay_puts_a_row_back(void **state)
