@@ -24,6 +24,7 @@
 #include "loop/loop.h"
 
 struct arena;
+struct buf;
 
 /*
  * --- where: amqp_url.c ---
@@ -136,6 +137,16 @@ int amqp_link_patience_ms(const struct amqp_link *link);
  * waiting_r (or NULL): the messages that are ready in the queue.
  */
 int amqp_declare(struct amqp_conn *conn, const struct bus_queue *queue, uint32_t *waiting_r, struct error *err);
+
+/* --- messages: amqp_message.c --- */
+/* Writes one, persistent and mandatory. What becomes of it is told by the channel, when it confirms. */
+int amqp_send(struct amqp_conn *conn, amqp_channel_t channel, const struct bus_outgoing *out, struct error *err);
+/* What may stand in message-id for id: itself, or the hash of one that is too long, in the arena. */
+const char *amqp_message_id(struct arena *arena, const char *id);
+/* The headers as bus_message has them; out is empty when none is worth keeping. */
+void amqp_headers_json(const amqp_basic_properties_t *properties, struct buf *out);
+/* What a letter of queue is published with. All in the arena, or borrowed from the letter; user is not set. */
+struct bus_outgoing amqp_letter(struct arena *arena, const char *queue, const struct bus_letter *letter);
 
 /* --- properties and headers --- */
 const char *amqp_text(struct arena *arena, amqp_bytes_t bytes);

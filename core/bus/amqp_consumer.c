@@ -17,6 +17,7 @@
 #define BATCH_MESSAGES 512
 #define BATCH_BYTES ((size_t)1024 * 1024)
 #define PREFETCH_MAX 65535
+#define ID_SIZE 300		/* a message-id of 255 bytes and the number of an event in it */
 #define PREFETCH_QUORUM 2000	/* what quorum queues allow */
 /* Few, for they may have to wait for minutes, and what waits must leave room for others. */
 #define PREFETCH_SIDE 50
@@ -128,7 +129,8 @@ static void post_batch(struct amqp_consumer *consumer)
 	loop_queue_post(consumer->back, consumer);
 }
 
-static void add_delivery(struct amqp_consumer *consumer, const struct amqp_delivery *delivery, struct buf *body)
+static void add_delivery(struct amqp_consumer *consumer, const struct amqp_delivery *delivery, struct buf *body,
+			 const struct buf *headers)
 {
 	struct amqp_batch *batch = consumer->batch;
 	struct arena *arena;
@@ -150,9 +152,12 @@ static void add_delivery(struct amqp_consumer *consumer, const struct amqp_deliv
 		item->id = arena_strdup(batch->arena, delivery->id);
 	else
 		item->id = arena_strdup(batch->arena, sha256_hex(hash, item->body, item->len));
-	batch->bytes += item->len;
+	if (headers->len > 0)
+		item->headers = arena_strndup(batch->arena, headers->data, headers->len);
+	item->bytes = body->len + headers->len;
+	batch->bytes += item->bytes;
 	atomic_fetch_add(&consumer->held, 1);
-	atomic_fetch_add(&consumer->held_bytes, item->len);
+	atomic_fetch_add(&consumer->held_bytes, item->bytes);
 	if (batch->count == BATCH_MESSAGES || batch->bytes >= BATCH_BYTES)
 		post_batch(consumer);
 }
@@ -166,7 +171,7 @@ static bool is_suspect(struct amqp_consumer *consumer, const struct amqp_deliver
 
 	if (consumer->suspects_left > 0)
 		consumer->suspects_left--;
-	return old || delivery->suspect || delivery->side || amqp_header_int(properties, "x-sluice-redo") != 0;
+	return old || delivery->suspect || delivery->letter || amqp_header_int(properties, "x-sluice-redo") != 0;
 }
 
 static void begin_delivery(struct amqp_consumer *consumer, bool side, const amqp_basic_deliver_t *deliver)
@@ -177,9 +182,27 @@ static void begin_delivery(struct amqp_consumer *consumer, bool side, const amqp
 	consumer->reading[side].delivery.side = side;
 	consumer->reading[side].delivery.suspect = deliver->redelivered;
 	buf_clear(&consumer->reading[side].body);
+	buf_clear(&consumer->reading[side].headers);
 }
 
-static void read_header(struct amqp_consumer *consumer, bool side, const amqp_frame_t *frame, char id[300])
+/* How the event is named, if it is a letter that was sent again, or else the message. */
+static void read_id(struct amqp_delivery *delivery, const amqp_basic_properties_t *properties, char id[ID_SIZE])
+{
+	const amqp_field_value_t *letter = amqp_header(properties, "x-sluice-id");
+	amqp_bytes_t text = {.len = 0};
+
+	if (letter != NULL && (letter->kind == AMQP_FIELD_KIND_UTF8 || letter->kind == AMQP_FIELD_KIND_BYTES))
+		text = letter->value.bytes;
+	delivery->letter = text.len > 0 && text.len < ID_SIZE;
+	if (!delivery->letter && (properties->_flags & AMQP_BASIC_MESSAGE_ID_FLAG))
+		text = properties->message_id;
+	if (text.len == 0 || text.len >= ID_SIZE)
+		return;
+	str_format(id, ID_SIZE, "%.*s", (int)text.len, (const char *)text.bytes);
+	delivery->id = id;
+}
+
+static void read_header(struct amqp_consumer *consumer, bool side, const amqp_frame_t *frame, char id[ID_SIZE])
 {
 	const amqp_basic_properties_t *properties = frame->payload.properties.decoded;
 	struct amqp_delivery *delivery = &consumer->reading[side].delivery;
@@ -189,12 +212,8 @@ static void read_header(struct amqp_consumer *consumer, bool side, const amqp_fr
 	delivery->events = (uint32_t)amqp_header_int(properties, "x-sluice-events");
 	if ((properties->_flags & AMQP_BASIC_TIMESTAMP_FLAG) && properties->timestamp < INT64_MAX / 1000)
 		delivery->created_ms = (int64_t)properties->timestamp * 1000;
-	if ((properties->_flags & AMQP_BASIC_MESSAGE_ID_FLAG) && properties->message_id.len > 0 &&
-	    properties->message_id.len < 256) {
-		str_format(id, 300, "%.*s", (int)properties->message_id.len,
-			   (const char *)properties->message_id.bytes);
-		delivery->id = id;
-	}
+	read_id(delivery, properties, id);
+	amqp_headers_json(properties, &consumer->reading[side].headers);
 	if (!side) {
 		delivery->suspect = is_suspect(consumer, delivery, properties);
 		return;
@@ -324,11 +343,12 @@ static int end_delivery(struct amqp_consumer *consumer, bool side, bool paused, 
 	consumer->reading[side].open = false;
 	if (paused)
 		return nack(consumer, side, consumer->reading[side].delivery.tag, err);
-	add_delivery(consumer, &consumer->reading[side].delivery, &consumer->reading[side].body);
+	add_delivery(consumer, &consumer->reading[side].delivery, &consumer->reading[side].body,
+		     &consumer->reading[side].headers);
 	return 0;
 }
 
-static int on_frame(struct amqp_consumer *consumer, const amqp_frame_t *frame, char id[2][300], bool paused,
+static int on_frame(struct amqp_consumer *consumer, const amqp_frame_t *frame, char id[2][ID_SIZE], bool paused,
 		    struct error *err)
 {
 	bool side = frame->channel == AMQP_SIDE, content = frame->frame_type != AMQP_FRAME_METHOD;
@@ -356,7 +376,7 @@ static int on_frame(struct amqp_consumer *consumer, const amqp_frame_t *frame, c
 /* Reads what is there, as far as there is room for it. 1: there may be more. */
 static int read_frames(struct amqp_consumer *consumer, bool paused, struct error *err)
 {
-	static _Thread_local char id[2][300];
+	static _Thread_local char id[2][ID_SIZE];
 	size_t budget = 4 * BATCH_MESSAGES;
 	amqp_frame_t frame;
 	int rc;
@@ -562,7 +582,9 @@ int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const 
 	pthread_mutex_init(&consumer->mutex, NULL);
 	list_init(&consumer->done);
 	buf_init(&consumer->reading[0].body);
+	buf_init(&consumer->reading[0].headers);
 	buf_init(&consumer->reading[1].body);
+	buf_init(&consumer->reading[1].headers);
 	consumer->back = loop_queue_new(loop, on_news, user, false);
 	amqp_link_start(&consumer->link, loop, body);
 	return 0;
@@ -578,7 +600,9 @@ void amqp_consumer_fini(struct amqp_consumer *consumer)
 	list_each_safe (pos, following, &consumer->done)
 		amqp_batch_free(list_entry(pos, struct amqp_batch, node));
 	buf_fini(&consumer->reading[0].body);
+	buf_fini(&consumer->reading[0].headers);
 	buf_fini(&consumer->reading[1].body);
+	buf_fini(&consumer->reading[1].headers);
 	mem_release(consumer->verdicts);
 	mem_release(consumer->telling);
 	pthread_mutex_destroy(&consumer->mutex);

@@ -16,8 +16,10 @@ struct amqp_delivery {		/* in its batch's arena */
 	uint64_t tag;		/* the channel's */
 	bool side;		/* came over AMQP_SIDE */
 	bool suspect;
-	const char *id, *body;
+	bool letter;		/* see bus_message, as for headers */
+	const char *id, *body, *headers;
 	size_t len;
+	size_t bytes;		/* of body and headers */
 	uint32_t events;
 	int64_t created_ms, suspect_ms;
 };
@@ -65,7 +67,7 @@ struct amqp_consumer {
 	struct {			/* a message being read, per channel */
 		bool open;
 		struct amqp_delivery delivery;
-		struct buf body;
+		struct buf body, headers;
 		uint64_t left;
 	} reading[2];
 	uint64_t suspects_left;		/* the next so many deliveries of AMQP_MAIN are suspect … */

@@ -86,6 +86,8 @@ static struct message *message_new(const struct bus_outgoing *out)
 	assert(out->header_count <= BUS_HEADERS);
 	for (i = 0; i < out->header_count; i++)
 		size += strlen(out->headers[i].name) + strlen(out->headers[i].value) + 2;
+	if (out->more != NULL)
+		size += strlen(out->more) + 1;
 	message = mem_alloc(sizeof(*message) + size);
 	at = message->bytes;
 	message->out = *out;
@@ -96,6 +98,8 @@ static struct message *message_new(const struct bus_outgoing *out)
 		message->headers[i] = (struct bus_header){keep(&at, out->headers[i].name),
 							  keep(&at, out->headers[i].value)};
 	message->out.headers = message->headers;
+	if (out->more != NULL)
+		message->out.more = keep(&at, out->more);
 	memcpy(at, out->body, out->len);
 	message->out.body = at;
 	return message;
@@ -310,50 +314,13 @@ static int read_frames(struct amqp_publisher *publisher, struct error *err)
 
 /* --- the thread: writing --- */
 
-static void add_header(amqp_table_t *table, const char *name, const char *text, int64_t number)
-{
-	amqp_table_entry_t *entry = &table->entries[table->num_entries++];
-
-	entry->key = amqp_cstring_bytes(name);
-	entry->value.kind = text != NULL ? AMQP_FIELD_KIND_UTF8 : AMQP_FIELD_KIND_I64;
-	if (text != NULL)
-		entry->value.value.bytes = amqp_cstring_bytes(text);
-	else
-		entry->value.value.i64 = number;
-}
-
 static int write_message(struct amqp_publisher *publisher, struct message *message, struct error *err)
 {
-	const struct bus_outgoing *out = &message->out;
-	amqp_table_entry_t entries[BUS_HEADERS + 4];
-	amqp_basic_properties_t properties = {
-		._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG |
-			  AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_HEADERS_FLAG,
-		.content_type = amqp_cstring_bytes(out->events > 1 ? "application/x-ndjson" : "application/json"),
-		.delivery_mode = AMQP_DELIVERY_PERSISTENT,
-		.message_id = amqp_cstring_bytes(out->id),
-		.timestamp = (uint64_t)clock_wall_ms() / 1000,
-		.headers = {.entries = entries}};
-
-	add_header(&properties.headers, "x-sluice-schema", NULL, 1);
-	if (out->events > 0)
-		add_header(&properties.headers, "x-sluice-events", NULL, out->events);
-	if (out->redo)
-		add_header(&properties.headers, "x-sluice-redo", NULL, 1);
-	if (out->suspect_ms != 0)
-		add_header(&properties.headers, "x-sluice-suspect-ms", NULL, out->suspect_ms);
-	for (size_t i = 0; i < out->header_count; i++)
-		add_header(&properties.headers, out->headers[i].name, out->headers[i].value, 0);
 	message->seq = ++publisher->seq;
 	list_remove(&message->node);
 	list_append(&publisher->written, &message->node);
 	publisher->written_count++;
-	return amqp_conn_status(&publisher->link.conn, "publishing",
-				amqp_basic_publish(publisher->link.conn.state, AMQP_MAIN,
-						   amqp_cstring_bytes(out->exchange), amqp_cstring_bytes(out->key), 1, 0,
-						   &properties,
-						   (amqp_bytes_t){out->len, (void *)(uintptr_t)out->body}),
-				err);
+	return amqp_send(&publisher->link.conn, AMQP_MAIN, &message->out, err);
 }
 
 static bool may_write(const struct amqp_publisher *publisher)

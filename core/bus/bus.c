@@ -5,9 +5,12 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "bus/driver.h"
+#include "json/json.h"
 
+#define LETTERS_CHECK(letters) assert((letters) != NULL && (letters)->magic == BUS_LETTERS_MAGIC)
 #define PUBLISHER_CHECK(publisher) \
 	assert((publisher) != NULL && (publisher)->magic == BUS_PUBLISHER_MAGIC)
 #define READER_CHECK(reader) assert((reader) != NULL && (reader)->magic == BUS_READER_MAGIC)
@@ -16,11 +19,12 @@ static const struct driver {
 	const char *scheme;
 	const struct bus_ops *ops;
 	const struct bus_publisher_ops *publisher_ops;	/* NULL: has none */
+	const struct bus_letters_ops *letters_ops;
 } drivers[] = {
-	{"direct", &bus_direct_ops, NULL},
+	{"direct", &bus_direct_ops, NULL, &bus_direct_letters_ops},
 #ifdef HAVE_RABBITMQ
-	{"amqp", &bus_amqp_ops, &bus_amqp_publisher_ops},
-	{"amqps", &bus_amqp_ops, &bus_amqp_publisher_ops},
+	{"amqp", &bus_amqp_ops, &bus_amqp_publisher_ops, &bus_amqp_letters_ops},
+	{"amqps", &bus_amqp_ops, &bus_amqp_publisher_ops, &bus_amqp_letters_ops},
 #endif
 };
 #define DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
@@ -239,4 +243,90 @@ void bus_publisher_close(struct bus_publisher **publisher)
 	PUBLISHER_CHECK(*publisher);
 	(*publisher)->ops->close(*publisher);
 	*publisher = NULL;
+}
+
+/* --- letters --- */
+
+struct bus_history bus_history_of(const struct json *headers)
+{
+	struct bus_history history = {.id = json_string(json_member(headers, "x-sluice-id"), NULL)};
+	size_t len = 0;
+	const char *first = json_string(json_member(headers, "x-sluice-first"), &len);
+
+	if (first == NULL || clock_parse(first, len, &history.first_ms) < 0)
+		history.first_ms = 0;
+	if (!json_int(json_member(headers, "x-sluice-count"), &history.count) || history.count < 0)
+		history.count = 0;
+	return history;
+}
+
+struct bus_history bus_history_read(struct arena *arena, const char *headers)
+{
+	struct json_doc *doc = headers != NULL ? json_parse(headers, strlen(headers), NULL) : NULL;
+	struct bus_history history = bus_history_of(doc != NULL ? json_root(doc) : NULL);
+
+	history.id = copy(arena, history.id);
+	json_doc_free(&doc);
+	return history;
+}
+
+struct bus_letters *bus_letters_open(const char *url, struct store_sync *store, const char *const *queues,
+				     size_t queue_count, struct error *err)
+{
+	const struct driver *driver = find_driver(url, err);
+	struct bus_letters base = {.magic = BUS_LETTERS_MAGIC, .queue_count = queue_count};
+	struct bus_letters *letters;
+	const char **copies;
+
+	if (driver == NULL)
+		return NULL;
+	base.ops = driver->letters_ops;
+	base.arena = arena_new();
+	base.queues = copies = arena_alloc(base.arena, (queue_count + 1) * sizeof(*copies));
+	for (size_t i = 0; i < queue_count; i++)
+		copies[i] = copy(base.arena, queues[i]);
+	letters = base.ops->open(&base, url, store, err);
+	if (letters == NULL)
+		arena_free(&base.arena);
+	return letters;
+}
+
+int bus_letters_has_queue(struct bus_letters *letters, const char *queue, struct error *err)
+{
+	LETTERS_CHECK(letters);
+	return letters->ops->has_queue(letters, queue, err);
+}
+
+int bus_letters_read(struct bus_letters *letters, const struct bus_letters_filter *filter, struct arena *arena,
+		     struct bus_parked **rows_r, size_t *count_r, bool *more_r, struct error *err)
+{
+	LETTERS_CHECK(letters);
+	assert(filter->id_count == 0 || filter->found != NULL);
+	*rows_r = NULL;
+	*count_r = 0;
+	*more_r = false;
+	return letters->ops->read(letters, filter, arena, rows_r, count_r, more_r, err);
+}
+
+int bus_letters_change(struct bus_letters *letters, enum bus_letters_action action,
+		       const struct bus_letters_filter *filter, bus_progress_fn *progress, void *user,
+		       size_t *done_r, struct error *err)
+{
+	LETTERS_CHECK(letters);
+	assert(filter->id_count == 0 || filter->found != NULL);
+	*done_r = 0;
+	return letters->ops->change(letters, action, filter, progress, user, done_r, err);
+}
+
+void bus_letters_close(struct bus_letters **letters)
+{
+	struct arena *arena;
+
+	if (*letters == NULL)
+		return;
+	LETTERS_CHECK(*letters);
+	arena = (*letters)->arena;
+	(*letters)->ops->close(*letters);
+	arena_free(&arena);
+	*letters = NULL;
 }

@@ -32,7 +32,15 @@ struct bus_message {		/* valid during the callback only */
 	int64_t created_ms;	/* wall clock; 0 = not known */
 	bool suspect;		/* its events may have been inserted before: look them up first … */
 	int64_t suspect_ms;	/* … at the earliest so long after this time (wall clock); 0: after the start */
+	bool letter;		/* a dead letter that was sent again: id is its event's, the letter's dedup_id */
+	/*
+	 * A JSON object of the headers it came with, without those that the bus makes
+	 * for every message, and of at most BUS_HEADERS_BYTES: a letter takes them along.
+	 * Texts that are not UTF-8 are repaired, times are numbers. NULL: none.
+	 */
+	const char *headers;
 };
+#define BUS_HEADERS_BYTES 32768
 
 struct bus_queue {		/* a queue and what it is bound to */
 	const char *name;
@@ -45,6 +53,7 @@ struct bus_letter {		/* what cannot be inserted; copied */
 	const char *reason;	/* for people */
 	const char *code;	/* short: "json", "column", "warehouse 53" */
 	const char *dedup_id;	/* a repeat with the same id is recognised; NULL: the payload's hash */
+	const char *headers;	/* of the message it came in; NULL: none */
 };
 
 /* Never called from inside a bus_* function. */
@@ -141,6 +150,7 @@ struct bus_outgoing {			/* copied */
 	int64_t suspect_ms;		/* see bus_message; 0: not */
 	const struct bus_header *headers;	/* at most BUS_HEADERS */
 	size_t header_count;
+	const char *more;		/* a JSON object of further headers; NULL: none */
 	void *user;
 	/* Not written after this time (boot clock); NULL: always. Any thread may change it; outlives the answer. */
 	const _Atomic int64_t *until_ms;
@@ -193,5 +203,65 @@ void bus_publish(struct bus_publisher *publisher, const struct bus_outgoing *mes
 void bus_publisher_stats(const struct bus_publisher *publisher, struct bus_publisher_stats *stats_r);
 /* What is not answered is not answered any more. Takes two seconds at most. NULL tolerated. */
 void bus_publisher_close(struct bus_publisher **publisher);
+
+/*
+ * --- dead letters, for operators ---
+ *
+ * Every function blocks; no loop is needed. A letter is in its place, or in
+ * the queue it was meant for, or for a moment in both, but never in neither:
+ * whoever is killed in between loses none. What is sent again comes marked
+ * suspect and as letter, so that nothing doubles.
+ */
+struct bus_letters;
+struct store_sync;
+
+struct bus_parked {			/* a letter as it lies there; repeats of it are one */
+	const char *id;			/* names it to the functions below */
+	const char *queue;
+	const char *code, *reason;	/* "" when not known, as the times */
+	const char *first, *last;	/* "YYYY-MM-DD HH:MM:SS.mmm" UTC: when it became one first, and last */
+	int64_t count;			/* how often it became one */
+	const char *payload;		/* NULL when it was not asked for */
+	size_t len;			/* known anyway */
+	const char *headers;		/* of the message it came in, as bus_message has them; NULL: none */
+};
+
+struct bus_letters_filter {
+	const char *queue;		/* NULL: every queue */
+	const char *const *ids;		/* only these; */
+	size_t id_count;		/* 0: all */
+	bool *found;			/* set for each id that is there; cleared by the caller; NULL when there are no ids */
+	size_t limit;			/* so many at most; 0: all */
+	bool payload;			/* read the payloads too */
+};
+
+enum bus_letters_action {
+	BUS_REPLAY,		/* send them again, in the order they came */
+	BUS_DROP		/* delete them for good */
+};
+typedef void bus_progress_fn(void *user, size_t done, size_t total);
+
+/*
+ * store: where direct: keeps letters (borrowed); NULL for others. queues: whose
+ * letters a broker is asked for where a filter names none (copied).
+ */
+struct bus_letters *bus_letters_open(const char *url, struct store_sync *store, const char *const *queues,
+				     size_t queue_count, struct error *err);
+/* Whether there is a place for letters of this queue: 1 or 0, or -1. */
+int bus_letters_has_queue(struct bus_letters *letters, const char *queue, struct error *err);
+/*
+ * Reads letters of each queue in the order they came; texts in the arena. *more_r:
+ * there are more, or, where repeats lie apart, some may not have been looked at.
+ */
+int bus_letters_read(struct bus_letters *letters, const struct bus_letters_filter *filter, struct arena *arena,
+		     struct bus_parked **rows_r, size_t *count_r, bool *more_r, struct error *err);
+/*
+ * Does it to those that are there when it begins. *done_r: how many, with an
+ * error too; repeats of one letter may count more than once. progress may be NULL.
+ */
+int bus_letters_change(struct bus_letters *letters, enum bus_letters_action action,
+		       const struct bus_letters_filter *filter, bus_progress_fn *progress, void *user,
+		       size_t *done_r, struct error *err);
+void bus_letters_close(struct bus_letters **letters);	/* NULL tolerated */
 
 #endif

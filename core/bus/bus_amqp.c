@@ -21,7 +21,6 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/str.h"
-#include "base/uuid.h"
 #include "bus/amqp_consumer.h"
 #include "bus/driver.h"
 #include "log/log.h"
@@ -160,9 +159,9 @@ static uint64_t add_entry(struct amqp_reader *reader, const struct amqp_delivery
 		grow(channel);
 	channel->count++;
 	*entry_at(channel, number) =
-		(struct entry){.delivery = delivery->tag, .generation = generation, .bytes = delivery->len};
+		(struct entry){.delivery = delivery->tag, .generation = generation, .bytes = delivery->bytes};
 	reader->base.stats.unacked++;
-	reader->base.stats.unacked_bytes += delivery->len;
+	reader->base.stats.unacked_bytes += delivery->bytes;
 	return number << 1 | (uint64_t)delivery->side;
 }
 
@@ -341,7 +340,8 @@ static struct bus_publisher *publisher(struct amqp_reader *reader)
 	return reader->publisher;
 }
 
-static void move(struct amqp_reader *reader, const struct amqp_delivery *delivery, uint64_t tag)
+static void move(struct amqp_reader *reader, const struct amqp_batch *batch, const struct amqp_delivery *delivery,
+		 uint64_t tag)
 {
 	struct parcel *parcel = mem_alloc(sizeof(*parcel));
 	char key[280];
@@ -350,8 +350,9 @@ static void move(struct amqp_reader *reader, const struct amqp_delivery *deliver
 				   .body = delivery->body,
 				   .len = delivery->len,
 				   .events = delivery->events,
-				   .id = delivery->id,
+				   .id = amqp_message_id(batch->arena, delivery->id),
 				   .suspect_ms = clock_wall_ms(),
+				   .more = delivery->headers,
 				   .user = parcel};
 
 	parcel->tag = tag;
@@ -363,31 +364,14 @@ static void move(struct amqp_reader *reader, const struct amqp_delivery *deliver
 static void publish_letter(struct amqp_reader *reader, const struct bus_letter *letter, struct rejection *rejection)
 {
 	struct parcel *parcel = mem_alloc(sizeof(*parcel));
-	char key[280], now[CLOCK_TEXT_SIZE], hash[SHA256_TEXT_SIZE], id[256];
-	struct bus_header headers[] = {{"x-sluice-reason", letter->reason != NULL ? letter->reason : ""},
-				       {"x-sluice-code", letter->code != NULL ? letter->code : ""},
-				       {"x-sluice-first", now},
-				       {"x-sluice-last", now},
-				       {"x-sluice-queue", reader->queue.name}};
-	struct bus_outgoing out = {.exchange = "",
-				   .key = key,
-				   .body = letter->payload,
-				   .len = letter->len,
-				   .events = 1,
-				   .id = id,
-				   .headers = headers,
-				   .header_count = sizeof(headers) / sizeof(headers[0]),
-				   .user = parcel};
+	struct arena *arena = arena_new();
+	struct bus_outgoing out = amqp_letter(arena, reader->queue.name, letter);
 
 	parcel->rejection = rejection;
 	list_append(&reader->parcels, &parcel->node);
-	clock_format_ms(now, clock_wall_ms());
-	str_format(key, sizeof(key), AMQP_ERROR_PREFIX "%s", reader->queue.name);
-	str_format(id, sizeof(id), "%s",
-		   letter->dedup_id != NULL && strlen(letter->dedup_id) < sizeof(id)
-			   ? letter->dedup_id
-			   : sha256_hex(hash, letter->payload, letter->len));
+	out.user = parcel;
 	bus_publish(publisher(reader), &out, 1);
+	arena_free(&arena);
 }
 
 static void amqp_reject(struct bus_reader *base, const uint64_t *tags, size_t tag_count,
@@ -420,7 +404,7 @@ static void take_batch(struct amqp_reader *reader, const struct amqp_batch *batc
 		uint64_t tag = add_entry(reader, item, batch->generation);
 
 		if (item->suspect && !item->side) {
-			move(reader, item, tag);
+			move(reader, batch, item, tag);
 			continue;
 		}
 		messages[count++] = (struct bus_message){.tag = tag,
@@ -430,7 +414,9 @@ static void take_batch(struct amqp_reader *reader, const struct amqp_batch *batc
 							 .events = item->events,
 							 .created_ms = item->created_ms,
 							 .suspect = item->suspect,
-							 .suspect_ms = item->suspect_ms};
+							 .suspect_ms = item->suspect_ms,
+							 .letter = item->letter,
+							 .headers = item->headers};
 	}
 	reader->base.stats.delivered += count;
 	if (count > 0)

@@ -271,16 +271,21 @@ static void deliver(struct direct *direct, const struct store_outbox_row *rows, 
 	size_t i;
 
 	for (i = 0; i < count; i++) {
+		const char *letter = bus_history_read(arena, rows[i].headers).id;
+
 		add_entry(direct, rows[i].id, rows[i].payload_len);
 		messages[i] = (struct bus_message){
 			.tag = (uint64_t)rows[i].id,
-			.id = arena_printf(arena, "%s/%" PRId64, store_id(direct->store), rows[i].id),
+			.id = letter != NULL ? letter
+					     : arena_printf(arena, "%s/%" PRId64, store_id(direct->store), rows[i].id),
 			.body = rows[i].payload,
 			.len = rows[i].payload_len,
 			.events = rows[i].events,
 			.created_ms = rows[i].created_ms,
-			.suspect = rows[i].id <= direct->start_id,
+			.suspect = rows[i].id <= direct->start_id || letter != NULL,
 			.suspect_ms = direct->start_ms,
+			.letter = letter != NULL,
+			.headers = rows[i].headers,
 		};
 	}
 	direct->base.stats.delivered += count;
@@ -473,7 +478,9 @@ static void direct_reject(struct bus_reader *reader, const uint64_t *tags, size_
 	rejection->tag_count = tag_count;
 	rejection->done = done;
 	rejection->user = user;
-	for (i = 0; i < letter_count; i++)
+	for (i = 0; i < letter_count; i++) {
+		struct bus_history history = bus_history_read(arena, letters[i].headers);
+
 		rejection->letters[i] = (struct store_dead){
 			.queue = reader->options.queue,
 			.payload = arena_strndup(arena, letters[i].payload, letters[i].len),
@@ -482,7 +489,10 @@ static void direct_reject(struct bus_reader *reader, const uint64_t *tags, size_
 			.code = arena_strdup(arena, letters[i].code != NULL ? letters[i].code : ""),
 			.dedup_id =
 				letters[i].dedup_id != NULL ? arena_strdup(arena, letters[i].dedup_id) : NULL,
+			.first_ms = history.first_ms,
+			.count = history.count,
 		};
+	}
 	direct->requests++;
 	store_dead_letter(direct->store, rejection->letters, letter_count, on_parked, rejection);
 }

@@ -60,14 +60,50 @@ struct bus_publisher_ops {
 	void (*close)(struct bus_publisher *publisher);
 };
 
+#define BUS_LETTERS_MAGIC 0x4275734Cu
+/* First member of every driver's own letters. */
+struct bus_letters {
+	unsigned int magic;
+	const struct bus_letters_ops *ops;
+	struct arena *arena;		/* for what lives as long; the front's */
+	const char *const *queues;	/* in the arena */
+	size_t queue_count;
+};
+
+struct bus_letters_ops {
+	/* base as for readers. */
+	struct bus_letters *(*open)(const struct bus_letters *base, const char *url, struct store_sync *store,
+				    struct error *err);
+	int (*has_queue)(struct bus_letters *letters, const char *queue, struct error *err);
+	int (*read)(struct bus_letters *letters, const struct bus_letters_filter *filter, struct arena *arena,
+		    struct bus_parked **rows_r, size_t *count_r, bool *more_r, struct error *err);
+	/* *done_r is 0 at first. */
+	int (*change)(struct bus_letters *letters, enum bus_letters_action action,
+		      const struct bus_letters_filter *filter, bus_progress_fn *progress, void *user, size_t *done_r,
+		      struct error *err);
+	void (*close)(struct bus_letters *letters);
+};
+
 extern const struct bus_ops bus_direct_ops;
+extern const struct bus_letters_ops bus_direct_letters_ops;
 #ifdef HAVE_RABBITMQ
 extern const struct bus_ops bus_amqp_ops;
 extern const struct bus_publisher_ops bus_amqp_publisher_ops;
+extern const struct bus_letters_ops bus_amqp_letters_ops;
 #endif
 
 /* --- what drivers share --- */
-struct arena;
+struct json;
 struct bus_queue bus_queue_copy(struct arena *arena, const struct bus_queue *queue);
+
+/* What a dead letter that was sent again says of itself in the headers of its message. */
+struct bus_history {
+	const char *id;			/* borrowed; NULL: it is none */
+	int64_t first_ms;		/* wall clock: when it became a letter first; 0: not known */
+	int64_t count;			/* how often it was one; at least 0 */
+};
+struct bus_history bus_history_of(const struct json *headers);
+/* The same from text; id lives in the arena. headers may be NULL. */
+struct bus_history bus_history_read(struct arena *arena, const char *headers);
 
 #endif

@@ -50,8 +50,9 @@ static void flush(struct filling *filling)
 		.events = filling->events,
 		.id = arena_printf(lane->arena, "%s:%" PRId64 ":%zu", store_id(lane->relay->store), first->id,
 				   filling->line),
-		/* A direct: reader may have inserted it and not deleted it. */
-		.redo = filling->redo || place.queue,
+		/* A direct: reader may have inserted it and not deleted it; a dead letter that is sent again too. */
+		.redo = filling->redo || place.queue || first->headers != NULL,
+		.more = first->headers,
 		.user = parcel,
 		.until_ms = &lane->relay->until_ms
 	};
@@ -104,6 +105,12 @@ static void add_row(struct filling *filling, size_t index)
 		add_lines(filling, index);
 }
 
+/* Headers are of one message: a row that has some goes by itself. */
+static bool stands_alone(const struct store_outbox_row *before, const struct store_outbox_row *row)
+{
+	return strcmp(before->queue, row->queue) != 0 || before->headers != NULL || row->headers != NULL;
+}
+
 void compose(struct lane *lane, bool redo, parcel_fn *made)
 {
 	struct filling filling = {.lane = lane, .made = made, .redo = redo};
@@ -111,7 +118,7 @@ void compose(struct lane *lane, bool redo, parcel_fn *made)
 	qsort(lane->rows, lane->row_count, sizeof(*lane->rows), compare_rows);
 	buf_init(&filling.body);
 	for (size_t i = 0; i < lane->row_count; i++) {
-		if (i > 0 && (redo || strcmp(lane->rows[i].queue, lane->rows[i - 1].queue) != 0))
+		if (i > 0 && (redo || stands_alone(&lane->rows[i - 1], &lane->rows[i])))
 			flush(&filling);
 		add_row(&filling, i);
 	}

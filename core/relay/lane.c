@@ -211,6 +211,8 @@ static void copy_rows(struct lane *lane, const struct store_outbox_row *rows, si
 	for (size_t i = 0; i < count; i++) {
 		lane->rows[i] = rows[i];
 		lane->rows[i].queue = arena_strdup(lane->arena, rows[i].queue);
+		if (rows[i].headers != NULL)
+			lane->rows[i].headers = arena_strdup(lane->arena, rows[i].headers);
 		/* Only compose reads it, and only now. */
 		lane->rows[i].payload = rows[i].payload;
 	}

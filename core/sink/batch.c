@@ -60,7 +60,8 @@ void batch_add(struct batch *batch, const struct bus_message *message)
 	}
 	batch->messages[batch->message_count] = (struct batch_message){
 		.tag = message->tag, .id = arena_strdup(batch->arena, message->id),
-		.at = batch->body.len, .len = message->len, .suspect = message->suspect
+		.at = batch->body.len, .len = message->len, .suspect = message->suspect, .letter = message->letter,
+		.headers = message->headers != NULL ? arena_strdup(batch->arena, message->headers) : NULL
 	};
 	batch->tags[batch->message_count++] = message->tag;
 	buf_add(&batch->body, message->body, message->len);
@@ -92,6 +93,15 @@ void batch_add_letter(struct batch *batch, const struct bus_letter *letter)
 		batch->letters = mem_realloc(batch->letters, batch->letter_cap * sizeof(*batch->letters));
 	}
 	batch->letters[batch->letter_count++] = *letter;
+}
+
+const char *batch_event_name(struct batch *batch, size_t message, size_t index)
+{
+	const struct batch_message *from = &batch->messages[message];
+
+	return decode_event_name(batch->arena, &(struct decode_event){
+		.message_id = from->id, .index = index, .letter = from->letter
+	});
 }
 
 void batch_identity(const struct batch *batch, const struct sink_table *table, size_t row,
@@ -338,14 +348,14 @@ static void add_refused(struct batch *batch)
 {
 	for (size_t i = 0; i < native_block_rows(batch->block); i++) {
 		const struct batch_row *row = &batch->rows[i];
-		const char *message_id = batch->messages[row->message].id;
+		const struct batch_message *message = &batch->messages[row->message];
 
 		if (row->state != ROW_REFUSED)
 			continue;
 		batch_add_letter(batch, &(struct bus_letter){
 			.payload = batch->body.data + row->at, .len = row->len, .reason = row->reason,
 			.code = arena_printf(batch->arena, "warehouse %d", row->code),
-			.dedup_id = arena_printf(batch->arena, "%s/%" PRIu32, message_id, row->index)
+			.dedup_id = batch_event_name(batch, row->message, row->index), .headers = message->headers
 		});
 	}
 }

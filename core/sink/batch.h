@@ -41,9 +41,9 @@ struct batch_row {		/* one per row of the block */
 
 struct batch_message {
 	uint64_t tag;
-	const char *id;
+	const char *id, *headers;	/* headers: may be NULL */
 	size_t at, len;
-	bool suspect;
+	bool suspect, letter;
 };
 
 enum batch_outcome {
@@ -124,6 +124,8 @@ void batch_attempt(struct batch *batch, struct writer *writer);
 /* The identity of a complete row as text; bytes are borrowed from the block or in the arena. */
 void batch_identity(const struct batch *batch, const struct sink_table *table, size_t row,
 		    struct warehouse_text *text_r);
+/* What names one event of a message: its letter's dedup_id. In the arena. */
+const char *batch_event_name(struct batch *batch, size_t message, size_t index);
 void batch_add_letter(struct batch *batch, const struct bus_letter *letter);
 /* batch_decode.c: all messages into rows and letters. */
 void batch_decode(struct batch *batch, struct writer *writer);

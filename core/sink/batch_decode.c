@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the cut of messages into events, and of events into rows and letters. Runs in the sink's thread. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -41,7 +40,7 @@ static void decode_event(struct batch *batch, struct writer *writer, size_t mess
 	batch_add_letter(batch, &(struct bus_letter){
 		.payload = event->json, .len = event->len, .code = code,
 		.reason = arena_strdup(batch->arena, err.text),
-		.dedup_id = arena_printf(batch->arena, "%s/%zu", event->message_id, event->index)
+		.dedup_id = batch_event_name(batch, message, event->index), .headers = batch->messages[message].headers
 	});
 }
 
@@ -74,7 +73,7 @@ static void decode_message(struct batch *batch, struct writer *writer, size_t me
 {
 	const struct batch_message *from = &batch->messages[message];
 	const char *at = batch->body.data + from->at, *end = at + from->len;
-	struct decode_event event = { .message_id = from->id, .now_s = now_s };
+	struct decode_event event = { .message_id = from->id, .letter = from->letter, .now_s = now_s };
 
 	if (is_one_document(at, from->len)) {
 		event.json = at;

@@ -33,7 +33,7 @@ struct sl_row {			/* as transform sees the open row */
 struct decoder {
 	const struct sink_table *table;
 	struct sl_host host;	/* the engine's, with the row functions of this file */
-	struct arena *arena;	/* transform's memory, for one row */
+	struct arena *arena;	/* transform's memory and the event's name, for one row */
 	struct buf text;
 	bool identified;	/* the open row has an identity of its own */
 };
@@ -217,22 +217,28 @@ static int fill_column(struct decoder *decoder, struct native_block *block, size
 	return put_substitute(decoder, block, column, err);
 }
 
-/* The same message gives the same identities whenever it is read. */
+const char *decode_event_name(struct arena *arena, const struct decode_event *event)
+{
+	if (event->letter && event->index == 0)
+		return arena_strdup(arena, event->message_id);
+	return arena_printf(arena, "%s/%zu", event->message_id, event->index);
+}
+
 static int derive_identity(struct decoder *decoder, struct native_block *block, const struct decode_event *event,
 			   struct error *err)
 {
 	size_t column = decoder->table->identity;
 	const struct native_type *type = native_block_type(block, column);
 	char uuid[UUID_TEXT_SIZE], hash[SHA256_TEXT_SIZE];
+	const char *name;
 
-	buf_clear(&decoder->text);
-	buf_printf(&decoder->text, "%s/%zu", event->message_id, event->index);
+	arena_reset(decoder->arena);
+	name = decode_event_name(decoder->arena, event);
 	native_unput(block, column);
 	if (type->kind == NATIVE_STRING)
-		return native_put_string(block, column, uuid_from(uuid, decoder->text.data, decoder->text.len),
-					 UUID_TEXT_SIZE - 1, err);
+		return native_put_string(block, column, uuid_from(uuid, name, strlen(name)), UUID_TEXT_SIZE - 1, err);
 	if ((type->kind == NATIVE_INT || type->kind == NATIVE_UINT) && type->width == 8) {
-		sha256_hex(hash, decoder->text.data, decoder->text.len);
+		sha256_hex(hash, name, strlen(name));
 		hash[15] = '\0';
 		return native_put_uint(block, column, strtoull(hash, NULL, 16), err);
 	}

@@ -3,11 +3,13 @@
 #ifndef SLUICE_SINK_DECODE_H
 #define SLUICE_SINK_DECODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 
+struct arena;
 struct decoder;
 struct native_block;
 struct sink_table;
@@ -21,9 +23,15 @@ struct decode_event {
 	size_t len;
 	const char *message_id;
 	size_t index;		/* among the message's events */
+	bool letter;		/* message_id is not the message's but the event's: see bus_message */
 	int64_t now_s;		/* the time of insertion */
 };
 
+/*
+ * What names an event without an identity, in the arena: the same whenever its
+ * message is read, and when it is sent again after it was a dead letter.
+ */
+const char *decode_event_name(struct arena *arena, const struct decode_event *event);
 /*
  * Appends the event as one row to block (made by sink_table_block). -1 when it
  * cannot be one: err says why, *code_r ("json", "column", "transform") in a

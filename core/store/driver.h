@@ -72,6 +72,10 @@ struct store_ops {
 	void (*outbox_adopt)(struct store *store, store_count_fn *done, void *user);
 	void (*dead_letter)(struct store *store, const struct store_dead *letters, size_t count,
 			    store_done_fn *done, void *user);
+	void (*dead_read)(struct store *store, const struct store_letter_filter *filter, store_letters_fn *done,
+			  void *user);
+	void (*dead_replay)(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
+	void (*dead_drop)(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
 	void (*outbox_bytes)(struct store *store, store_count_fn *done, void *user);
 	void (*task_list)(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 			  void *user);
@@ -104,6 +108,13 @@ int store_check_version(int64_t version, int64_t newest, bool create, struct err
 enum task_status task_status_from(const char *name);	/* of "PENDING", …; TASK_FAILED for anything else */
 /* Refuses (ERR_INPUT) a plugin's table that has the name of one of the store's own. */
 int store_check_table_name(const char *name, struct error *err);
+/*
+ * The payload of an outbox row that has headers begins with this character, which
+ * no event does, and the headers, which end with the line.
+ */
+#define STORE_HEADERS_MARK "\x1e"
+/* Sets payload and headers of a row from what its column holds; text is changed and borrowed. */
+void store_row_payload(struct store_outbox_row *row, char *text, size_t len);
 /* The row of flow among those being collected, appended (zeroed) when it is new; all in the arena. */
 struct store_depth *store_depth_of(struct arena *arena, struct store_depth **rows, size_t *count,
 				   const char *flow);

@@ -11,6 +11,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_sqlite.c \
 	core/store/store_sqlite_commit.c \
 	core/store/store_sqlite_db.c \
+	core/store/store_sqlite_letter.c \
 	core/store/store_sqlite_list.c \
 	core/store/store_sqlite_outbox.c \
 	core/store/store_sqlite_relay.c \
@@ -28,6 +29,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_postgres_claim.c \
 	core/store/store_postgres_commit.c \
 	core/store/store_postgres_conn.c \
+	core/store/store_postgres_letter.c \
 	core/store/store_postgres_list.c \
 	core/store/store_postgres_listen.c \
 	core/store/store_postgres_outbox.c \

@@ -166,6 +166,10 @@ void sqlite_hold(struct store *store, const char *name, const char *holder, int6
 void sqlite_outbox_adopt(struct store *store, store_count_fn *done, void *user);
 void sqlite_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
 			store_done_fn *done, void *user);
+void sqlite_dead_read(struct store *store, const struct store_letter_filter *filter, store_letters_fn *done,
+		      void *user);
+void sqlite_dead_replay(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
+void sqlite_dead_drop(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
 void sqlite_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 void sqlite_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 		      void *user);

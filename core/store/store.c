@@ -90,6 +90,21 @@ struct store_depth *store_depth_of(struct arena *arena, struct store_depth **row
 	return grown;
 }
 
+void store_row_payload(struct store_outbox_row *row, char *text, size_t len)
+{
+	char *end = len > 0 && text[0] == STORE_HEADERS_MARK[0] ? memchr(text, '\n', len) : NULL;
+
+	row->headers = NULL;
+	row->payload = text;
+	row->payload_len = len;
+	if (end == NULL)
+		return;
+	*end = '\0';
+	row->headers = text + 1;
+	row->payload = end + 1;
+	row->payload_len = len - (size_t)(end + 1 - text);
+}
+
 static const struct store_ops *find_driver(const char *url, struct error *err)
 {
 	struct buf known;
@@ -314,6 +329,23 @@ void store_dead_letter(struct store *store, const struct store_dead *letters, si
 	for (i = 0; i < count; i++)
 		assert(letters[i].queue != NULL && letters[i].payload != NULL);
 	request(store)->dead_letter(store, letters, count, done, user);
+}
+
+void store_dead_read(struct store *store, const struct store_letter_filter *filter, store_letters_fn *done,
+		     void *user)
+{
+	assert(filter->limit > 0);
+	request(store)->dead_read(store, filter, done, user);
+}
+
+void store_dead_replay(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user)
+{
+	request(store)->dead_replay(store, ids, count, done, user);
+}
+
+void store_dead_drop(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user)
+{
+	request(store)->dead_drop(store, ids, count, done, user);
 }
 
 void store_outbox_bytes(struct store *store, store_count_fn *done, void *user)

@@ -134,6 +134,17 @@ struct store_outbox_row {
 	size_t payload_len;
 	uint32_t events;
 	int64_t created_ms;		/* wall clock, for the age of what waits */
+	const char *headers;	/* JSON object, of a dead letter that was sent again (see store_dead_replay), or NULL */
+};
+
+struct store_letter {			/* a dead letter; times are "YYYY-MM-DD HH:MM:SS.mmm" UTC */
+	int64_t id;
+	const char *queue, *dedup_id;
+	const char *payload;		/* NULL when it was not asked for */
+	size_t payload_len;		/* known anyway */
+	const char *reason, *code;	/* may be NULL */
+	const char *first_at, *last_at;
+	int64_t count;			/* how often it became one */
 };
 
 /*
@@ -184,6 +195,7 @@ typedef void store_shards_fn(void *user, const struct store_shard *held, size_t 
 			     const struct error *err);
 typedef void store_turn_fn(void *user, const struct store_shard *held, size_t held_count,
 			   const struct store_outbox_row *rows, size_t count, const struct error *err);
+typedef void store_letters_fn(void *user, const struct store_letter *rows, size_t count, const struct error *err);
 typedef void store_json_fn(void *user, const char *json, size_t len, const struct error *err);
 typedef void store_count_fn(void *user, int64_t count, const struct error *err);
 typedef void store_depth_fn(void *user, const struct store_depth *rows, size_t count,
@@ -310,9 +322,32 @@ struct store_dead {
 	const char *reason;
 	const char *code;		/* short: "json", "column", "warehouse 53" */
 	const char *dedup_id;		/* a repeat of it is counted, not stored; NULL: hash of the payload */
+	int64_t first_ms;		/* of one that was sent again: when it became a letter first; 0: now */
+	int64_t count;			/* … and how often it was one before */
 };
 void store_dead_letter(struct store *store, const struct store_dead *letters, size_t count,
 		       store_done_fn *done, void *user);
+struct store_letter_filter {
+	const char *queue;		/* NULL: all */
+	const int64_t *ids;		/* only these, as far as they are there; */
+	size_t id_count;		/* 0: all */
+	int64_t after_id;		/* only higher ids */
+	size_t limit;
+	bool payload;			/* read the payloads too */
+};
+/* In the order of their ids, which is the order they came in. */
+void store_dead_read(struct store *store, const struct store_letter_filter *filter, store_letters_fn *done,
+		     void *user);
+/*
+ * Puts letters back into the outbox of their queue, a row each, and deletes
+ * them, in one transaction. The row's headers say which letter it was, so that
+ * its event keeps the identity it had: {"x-sluice-id": dedup_id, "x-sluice-first":
+ * first_at, "x-sluice-count": count}. count: of those that still were there;
+ * too small when the store's first answer was lost.
+ */
+void store_dead_replay(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
+/* Deletes letters for good. count as above. */
+void store_dead_drop(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
 /* Bytes waiting in the outbox, for outbox.max_bytes. */
 void store_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 

@@ -61,6 +61,7 @@ static void read_rows(struct pg_request *request)
 {
 	const PGresult *result = pg_batch(request)->results[0];
 	struct read *read = (struct read *)request;
+	size_t len;
 	int row;
 
 	read->count = (size_t)PQntuples(result);
@@ -72,8 +73,8 @@ static void read_rows(struct pg_request *request)
 		out->queue = read->queue;
 		out->events = (uint32_t)pg_get_int(result, row, 1);
 		out->created_ms = pg_get_int(result, row, 2);
-		out->payload = pg_get_text(result, row, 3, request->arena);
-		out->payload_len = (size_t)PQgetlength(result, row, 3);
+		len = (size_t)PQgetlength(result, row, 3);
+		store_row_payload(out, arena_strndup(request->arena, PQgetvalue(result, row, 3), len), len);
 	}
 	pg_finish(request);
 }
@@ -216,6 +217,7 @@ struct dead {
 static void add_letter(struct pg_request *request, const struct store_dead *letter, const char *now)
 {
 	struct arena *arena = request->scratch;
+	char *first = arena_alloc(arena, CLOCK_TEXT_SIZE);
 	size_t len = letter->payload_len;
 	const char *payload = arena_strndup(arena, letter->payload, len);
 	char hash[SHA256_TEXT_SIZE];
@@ -224,10 +226,11 @@ static void add_letter(struct pg_request *request, const struct store_dead *lett
 
 	pg_add(request,
 	       "INSERT INTO dead_letter AS d (queue, dedup_id, payload, reason, code, first_at, last_at, count)"
-	       " VALUES ($1, $2, $3, $4, $5, $6::timestamp, $6::timestamp, 1) ON CONFLICT (queue, dedup_id)"
-	       " DO UPDATE SET count = d.count + 1, last_at = excluded.last_at, reason = excluded.reason,"
-	       " code = excluded.code",
-	       "tttttr", letter->queue, id, group_clean(arena, payload, &len), letter->reason, letter->code, now);
+	       " VALUES ($1, $2, $3, $4, $5, $7::timestamp, $6::timestamp, $8::bigint + 1) ON CONFLICT (queue, dedup_id)"
+	       " DO UPDATE SET count = greatest(d.count + 1, excluded.count), last_at = excluded.last_at,"
+	       " first_at = least(d.first_at, excluded.first_at), reason = excluded.reason, code = excluded.code",
+	       "tttttrri", letter->queue, id, group_clean(arena, payload, &len), letter->reason, letter->code, now,
+	       letter->first_ms > 0 ? clock_format_ms(first, letter->first_ms) : now, letter->count);
 }
 
 /* One pipeline, so one transaction. */

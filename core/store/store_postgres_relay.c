@@ -151,12 +151,14 @@ void pg_shards_lease(struct store *store, const struct store_shard_lease *lease,
 /* Columns from first on: id, queue, events, created_ms, payload. */
 static void read_row(const PGresult *result, int row, int first, struct arena *arena, struct store_outbox_row *out)
 {
+	size_t len;
+
 	out->id = pg_get_int(result, row, first);
 	out->queue = pg_get_text(result, row, first + 1, arena);
 	out->events = (uint32_t)pg_get_int(result, row, first + 2);
 	out->created_ms = pg_get_int(result, row, first + 3);
-	out->payload = pg_get_text(result, row, first + 4, arena);
-	out->payload_len = (size_t)PQgetlength(result, row, first + 4);
+	len = (size_t)PQgetlength(result, row, first + 4);
+	store_row_payload(out, arena_strndup(arena, PQgetvalue(result, row, first + 4), len), len);
 }
 
 struct turn {

@@ -65,14 +65,15 @@ int sqlite_outbox_row(struct sqlite_db *db, int64_t id, struct arena *arena, str
 	sqlite3_stmt *statement = sqlite_query(
 		db, err, "SELECT events, created_ms, payload, queue FROM outbox WHERE id = ?1", "i", id);
 	int rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
+	size_t len;
 
 	if (rc <= 0)
 		return rc;
 	row_r->id = id;
 	row_r->events = (uint32_t)sqlite3_column_int64(statement, 0);
 	row_r->created_ms = sqlite3_column_int64(statement, 1);
-	row_r->payload_len = (size_t)sqlite3_column_bytes(statement, 2);
-	row_r->payload = sqlite_text(statement, 2, arena);
+	len = (size_t)sqlite3_column_bytes(statement, 2);
+	store_row_payload(row_r, arena_strndup(arena, (const char *)sqlite3_column_text(statement, 2), len), len);
 	row_r->queue = sqlite_text(statement, 3, arena);
 	sqlite3_reset(statement);
 	return 1;
@@ -245,10 +246,11 @@ struct dead {
 static int dead_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
 {
 	struct dead *dead = (struct dead *)request;
-	char now[CLOCK_TEXT_SIZE], hash[SHA256_TEXT_SIZE];
+	char now[CLOCK_TEXT_SIZE], first[CLOCK_TEXT_SIZE], hash[SHA256_TEXT_SIZE];
+	int64_t now_ms = clock_wall_ms();
 	size_t i;
 
-	clock_format_ms(now, clock_wall_ms());
+	clock_format_ms(now, now_ms);
 	for (i = 0; i < dead->count; i++) {
 		const struct store_dead *letter = &dead->letters[i];
 		size_t len = letter->payload_len;
@@ -259,12 +261,14 @@ static int dead_run(struct sqlite_db *db, struct sqlite_request *request, struct
 
 		if (sqlite_run(db, err,
 			       "INSERT INTO dead_letter (queue, dedup_id, payload, reason, code, first_at,"
-			       " last_at, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1) ON CONFLICT (queue, "
+			       " last_at, count) VALUES (?1, ?2, ?3, ?4, ?5, ?7, ?6, ?8 + 1) ON CONFLICT (queue, "
 			       "dedup_id)"
-			       " DO UPDATE SET count = count + 1, last_at = excluded.last_at,"
+			       " DO UPDATE SET count = max(count + 1, excluded.count), last_at = excluded.last_at,"
+			       " first_at = min(first_at, excluded.first_at),"
 			       " reason = excluded.reason, code = excluded.code",
-			       "ttbttt", letter->queue, id, payload, len, letter->reason, letter->code,
-			       now) < 0)
+			       "ttbtttti", letter->queue, id, payload, len, letter->reason, letter->code,
+			       now, clock_format_ms(first, letter->first_ms > 0 ? letter->first_ms : now_ms),
+			       letter->count) < 0)
 			return -1;
 	}
 	return 0;

@@ -168,6 +168,25 @@ static void on_outbox(void *user, const struct store_outbox_row *rows, size_t co
 	for (i = 0; i < count; i++) {
 		copy_text(sync->arena, &copy[i].queue);
 		copy[i].payload = arena_strndup(sync->arena, rows[i].payload, rows[i].payload_len);
+		copy_text(sync->arena, &copy[i].headers);
+	}
+	answered(sync, err);
+}
+
+static void on_letters(void *user, const struct store_letter *rows, size_t count, const struct error *err)
+{
+	struct store_sync *sync = user;
+	struct store_letter *copy = copy_rows(sync, rows, count, sizeof(*rows));
+	size_t i, j;
+
+	for (i = 0; i < count; i++) {
+		const char **texts[] = {&copy[i].queue, &copy[i].dedup_id, &copy[i].reason,
+					&copy[i].code,  &copy[i].first_at, &copy[i].last_at};
+
+		for (j = 0; j < sizeof(texts) / sizeof(texts[0]); j++)
+			copy_text(sync->arena, texts[j]);
+		if (rows[i].payload != NULL)
+			copy[i].payload = arena_strndup(sync->arena, rows[i].payload, rows[i].payload_len);
 	}
 	answered(sync, err);
 }
@@ -292,6 +311,33 @@ int store_sync_dead_letter(struct store_sync *sync, const struct store_dead *let
 {
 	store_dead_letter(sync->store, letters, count, on_done, sync);
 	return wait_answer(sync, err);
+}
+
+int store_sync_dead_read(struct store_sync *sync, const struct store_letter_filter *filter, struct arena *arena,
+			 struct store_letter **rows_r, size_t *count_r, struct error *err)
+{
+	int rc;
+
+	sync->arena = arena;
+	store_dead_read(sync->store, filter, on_letters, sync);
+	rc = wait_answer(sync, err);
+	*rows_r = sync->rows;
+	*count_r = sync->count;
+	return rc;
+}
+
+int store_sync_dead_replay(struct store_sync *sync, const int64_t *ids, size_t count, int64_t *count_r,
+			   struct error *err)
+{
+	store_dead_replay(sync->store, ids, count, on_count, sync);
+	return wait_number(sync, count_r, err);
+}
+
+int store_sync_dead_drop(struct store_sync *sync, const int64_t *ids, size_t count, int64_t *count_r,
+			 struct error *err)
+{
+	store_dead_drop(sync->store, ids, count, on_count, sync);
+	return wait_number(sync, count_r, err);
 }
 
 int store_sync_lookup(struct store_sync *sync, const struct store_table *table, const char *column,

@@ -45,6 +45,13 @@ int store_sync_outbox_last(struct store_sync *sync, int64_t *id_r, struct error 
 int store_sync_outbox_bytes(struct store_sync *sync, int64_t *bytes_r, struct error *err);
 int store_sync_dead_letter(struct store_sync *sync, const struct store_dead *letters, size_t count,
 			   struct error *err);
+/* rows_r with all their texts are copied into the arena. */
+int store_sync_dead_read(struct store_sync *sync, const struct store_letter_filter *filter, struct arena *arena,
+			 struct store_letter **rows_r, size_t *count_r, struct error *err);
+int store_sync_dead_replay(struct store_sync *sync, const int64_t *ids, size_t count, int64_t *count_r,
+			   struct error *err);
+int store_sync_dead_drop(struct store_sync *sync, const int64_t *ids, size_t count, int64_t *count_r,
+			 struct error *err);
 /* JSON is appended to out. */
 int store_sync_lookup(struct store_sync *sync, const struct store_table *table, const char *column,
 		      const char *value, size_t limit, struct buf *out, struct error *err);

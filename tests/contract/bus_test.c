@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/uuid.h"
 #include "bus/bus.h"
+#include "bus_cases.h"
 #include "loop/loop.h"
 #include "store_cases.h"
 
@@ -308,7 +309,8 @@ static void pause_holds_and_resume_goes_on(void **state)
 static void rejected_is_parked_then_acknowledged(void **state)
 {
 	struct fixture *fx = *state;
-	struct bus_letter letter = {"{\"n\":0}", 7, "no such column", "column", "bad-1"};
+	struct bus_letter letter = {.payload = "{\"n\":0}", .len = 7, .reason = "no such column", .code = "column",
+				    .dedup_id = "bad-1"};
 	struct json_doc *doc;
 	struct sink sink;
 	struct buf out;
@@ -342,7 +344,7 @@ static void rejected_is_parked_then_acknowledged(void **state)
 static void closing_drops_what_is_under_way(void **state)
 {
 	struct fixture *fx = *state;
-	struct bus_letter letter = {"{}", 2, "r", "c", NULL};
+	struct bus_letter letter = {.payload = "{}", .len = 2, .reason = "r", .code = "c"};
 	struct sink sink;
 
 	emit(fx, 2);
@@ -395,9 +397,13 @@ static const struct CMUnitTest cases[] = {
 
 int main(int argc, char **argv)
 {
+	int failed = 0;
+
 	if (argc > 1)
 		url = argv[1];
 	else if (getenv("SLUICE_TEST_BUS") != NULL)
 		url = getenv("SLUICE_TEST_BUS");
-	return cmocka_run_group_tests(cases, NULL, NULL);
+	failed += cmocka_run_group_tests(cases, NULL, NULL);
+	failed += bus_run_letter_cases(url);
+	return failed > 0;
 }

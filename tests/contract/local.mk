@@ -21,6 +21,7 @@ tests_contract_store_test_SOURCES = \
 	tests/contract/store_commit_test.c \
 	tests/contract/store_fixture.c \
 	tests/contract/store_fixture.h \
+	tests/contract/store_letter_test.c \
 	tests/contract/store_process_test.c \
 	tests/contract/store_test.c
 tests_contract_store_test_LDADD = core/libcore.a $(TEST_LIBS)
@@ -34,6 +35,8 @@ tests_contract_store_sqlite_test_LDADD = core/libcore.a $(TEST_LIBS)
 check_PROGRAMS += tests/contract/bus_test
 TESTS += tests/contract/bus_test
 tests_contract_bus_test_SOURCES = \
+	tests/contract/bus_cases.h \
+	tests/contract/bus_letters_test.c \
 	tests/contract/bus_test.c \
 	tests/contract/store_cases.h \
 	tests/contract/store_fixture.c \

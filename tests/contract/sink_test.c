@@ -22,6 +22,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/uuid.h"
+#include "bus/bus.h"
 #include "fake/warehouse.h"
 #include "json/json.h"
 #include "log/log.h"
@@ -432,6 +434,100 @@ static void test_letters_are_recognised(void **state)
 	json_doc_free(&doc);
 }
 
+/* The identity that the index-th event of the only waiting message gets when it has none. */
+static char *derived_identity(struct bench *bench, int index)
+{
+	struct error err = { .code = ERR_NONE };
+	struct store_outbox_row *rows;
+	const char *name;
+	size_t count;
+
+	assert_int_equal(store_sync_outbox_read(bench->sync, "q", NULL, 0, 2, 1 << 20, bench->arena, &rows, &count, &err),
+			 0);
+	assert_int_equal(count, 1);
+	name = arena_printf(bench->arena, "%s/%lld/%d", store_id(store_sync_store(bench->sync)), (long long)rows[0].id,
+			    index);
+	return uuid_from(arena_alloc(bench->arena, UUID_TEXT_SIZE), name, strlen(name));
+}
+
+static void replay_all(struct bench *bench, size_t expected)
+{
+	struct bus_letters_filter all = { .queue = "q" };
+	struct error err = { .code = ERR_NONE };
+	struct bus_letters *letters = bus_letters_open("direct:", bench->sync, NULL, 0, &err);
+	size_t done;
+
+	assert_non_null(letters);
+	assert_int_equal(bus_letters_change(letters, BUS_REPLAY, &all, NULL, NULL, &done, &err), 0);
+	assert_int_equal(done, expected);
+	bus_letters_close(&letters);
+}
+
+/* Events without an identity keep the one that was made for them, however often they are sent again. */
+static void test_letters_sent_again_keep_their_identity(void **state)
+{
+	struct bench *bench = *state;
+	const char *ids[2];
+	struct json_doc *doc;
+	const struct json *list;
+
+	put(bench, "q", "{\"v\":\"same\",\"at\":1}\n{\"v\":\"same\",\"at\":1}\n", 2);
+	ids[0] = derived_identity(bench, 0);
+	ids[1] = derived_identity(bench, 1);
+	fake_warehouse_fail("t", FAKE_CONTENT, -1);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(letter_count(bench, "q"), 2);
+	/* Still bad: they come back, and their count goes on. */
+	replay_all(bench, 2);
+	assert_int_equal(letter_count(bench, "q"), 0);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	list = letters(bench, "q", &doc);
+	assert_int_equal(json_count(list), 2);
+	for (const struct json *letter = json_first(list); letter != NULL; letter = json_next(letter)) {
+		int64_t count = 0;
+
+		assert_true(json_int(json_member(letter, "count"), &count));
+		assert_int_equal(count, 2);
+		assert_true(strcmp(json_string(json_member(letter, "first_at"), NULL),
+				   json_string(json_member(letter, "last_at"), NULL)) < 0);
+	}
+	json_doc_free(&doc);
+	fake_warehouse_fail("t", FAKE_NONE, 0);
+	replay_all(bench, 2);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(letter_count(bench, "q"), 0);
+	assert_int_equal(fake_warehouse_rows("t"), 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(fake_warehouse_has("t", ids[i]), 1);
+}
+
+/* Killed between parking and acknowledging: the letter is sent again, and the message it came in too. */
+static void test_letter_sent_again_beside_its_message(void **state)
+{
+	struct bench *bench = *state;
+	struct error err = { .code = ERR_NONE };
+	struct store_dead letter = { .queue = "q", .payload = "{\"v\":\"b\",\"at\":1}", .reason = "r", .code = "warehouse 1" };
+	struct store_outbox_row *rows;
+	size_t count;
+
+	put(bench, "q", "{\"v\":\"a\",\"at\":1}\n{\"v\":\"b\",\"at\":1}\n", 2);
+	assert_int_equal(store_sync_outbox_read(bench->sync, "q", NULL, 0, 1, 1 << 20, bench->arena, &rows, &count, &err),
+			 0);
+	letter.payload_len = strlen(letter.payload);
+	letter.dedup_id = arena_printf(bench->arena, "%s/%lld/1", store_id(store_sync_store(bench->sync)),
+				       (long long)rows[0].id);
+	assert_int_equal(store_sync_dead_letter(bench->sync, &letter, 1, &err), 0);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_rows("t"), 2);
+	/* Long after the start, when new rows are no suspects. */
+	replay_all(bench, 1);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_rows("t"), 2);
+	assert_int_equal(letter_count(bench, "q"), 0);
+}
+
 /* --- a table that does not take rows --- */
 
 static void test_breaker_opens_and_probes(void **state)
@@ -741,6 +837,8 @@ int main(void)
 		TEST(test_many_rows_all_refused_are_the_tables_fault),
 		TEST(test_one_good_row_among_many),
 		TEST(test_letters_are_recognised),
+		TEST(test_letters_sent_again_keep_their_identity),
+		TEST(test_letter_sent_again_beside_its_message),
 		TEST(test_breaker_opens_and_probes),
 		TEST(test_a_dead_table_stops_no_other),
 		TEST(test_back_pressure_is_waited_for),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract of every task store: upserts, outbox, dead letters, lists. */
+/* The contract of every task store: upserts, outbox, lists. */
 #include "store_fixture.h"
 
 #include <stdio.h>
@@ -360,34 +360,6 @@ static void deleting_outbox_rows_keeps_the_total(void **state)
 	assert_int_equal(count, 1);
 }
 
-static void dead_letters_are_kept_once(void **state)
-{
-	struct fixture *fx = *state;
-	struct store_dead letters[3] = {
-		{fx->queue, "{\"a\":\0}", 7, "not JSON", "json", "id-1"},
-		{fx->queue, "{}", 2, "no column", "column", NULL},
-		{fx->queue, "{}", 2, "no column still", "column", NULL},
-	};
-	struct json_doc *doc;
-	struct buf out;
-
-	assert_good(fx, store_sync_dead_letter(fx->sync, letters, 3, &fx->err));
-	assert_good(fx, store_sync_dead_letter(fx->sync, letters, 1, &fx->err));
-	buf_init(&out);
-	assert_good(fx, store_sync_dead_list(fx->sync, fx->queue, 10, &out, &fx->err));
-	doc = json_parse(out.data, out.len, &fx->err);
-	assert_non_null(doc);
-	assert_int_equal(json_count(json_root(doc)), 2);
-	assert_json(json_root(doc), "0.code", "\"column\"");
-	assert_json(json_root(doc), "0.count", "2");
-	assert_json(json_root(doc), "0.reason", "\"no column still\"");
-	assert_json(json_root(doc), "1.count", "2");
-	assert_json(json_root(doc), "1.dedup_id", "\"id-1\"");
-	assert_json(json_root(doc), "1.payload", "\"{\\\"a\\\":\xef\xbf\xbd}\"");
-	json_doc_free(&doc);
-	buf_fini(&out);
-}
-
 /* --- lists --- */
 
 static size_t list_count(struct fixture *fx, const struct store_task_filter *filter, int64_t *first_id_r)
@@ -599,7 +571,6 @@ static const struct CMUnitTest cases[] = {
 	CASE(nul_in_payload_is_replaced),
 	CASE(outbox_read_passes_over_and_stops),
 	CASE(deleting_outbox_rows_keeps_the_total),
-	CASE(dead_letters_are_kept_once),
 	CASE(task_list_filters_and_pages),
 	CASE(missing_task_is_not_found),
 	CASE(depths_count_every_state),

@@ -254,7 +254,8 @@ static void constraint_undoes_its_task_alone(void **state)
 static void odd_values_come_back(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_dead letter = {fx->queue, "\xff{\"a\0", 5, "not \xfe UTF-8", "json", NULL};
+	struct store_dead letter = {.queue = fx->queue, .payload = "\xff{\"a\0", .payload_len = 5,
+				    .reason = "not \xfe UTF-8", .code = "json"};
 	const char **values = fixture_values(fx);
 	struct store_upsert upsert = {&fixture_table, fx->flow, values};
 	struct store_commit commit;
