@@ -152,6 +152,12 @@ struct bus_outgoing amqp_letter(struct arena *arena, const char *queue, const st
 const char *amqp_text(struct arena *arena, amqp_bytes_t bytes);
 /* A header of a message; NULL when it has none. */
 const amqp_field_value_t *amqp_header(const amqp_basic_properties_t *properties, const char *name);
+/*
+ * Why a sink cannot read such a message, whatever is in its body; NULL: it can
+ * try. Other producers may say of their JSON what they like, or nothing.
+ */
+#define AMQP_PROBLEM_SIZE 256
+const char *amqp_problem(const amqp_basic_properties_t *properties, char text[AMQP_PROBLEM_SIZE]);
 int64_t amqp_header_int(const amqp_basic_properties_t *properties, const char *name);	/* 0: none */
 
 #endif

@@ -154,6 +154,11 @@ static void add_delivery(struct amqp_consumer *consumer, const struct amqp_deliv
 		item->id = arena_strdup(batch->arena, sha256_hex(hash, item->body, item->len));
 	if (headers->len > 0)
 		item->headers = arena_strndup(batch->arena, headers->data, headers->len);
+	if (delivery->problem != NULL)
+		item->problem = arena_strdup(batch->arena, delivery->problem);
+	else if (item->len > consumer->body_max)
+		item->problem = arena_printf(batch->arena, "the message has %zu bytes: sinks take %zu at most", item->len,
+					     consumer->body_max);
 	item->bytes = body->len + headers->len;
 	batch->bytes += item->bytes;
 	atomic_fetch_add(&consumer->held, 1);
@@ -214,6 +219,7 @@ static void read_header(struct amqp_consumer *consumer, bool side, const amqp_fr
 		delivery->created_ms = (int64_t)properties->timestamp * 1000;
 	read_id(delivery, properties, id);
 	amqp_headers_json(properties, &consumer->reading[side].headers);
+	delivery->problem = amqp_problem(properties, consumer->reading[side].problem);
 	if (!side) {
 		delivery->suspect = is_suspect(consumer, delivery, properties);
 		return;
@@ -567,7 +573,7 @@ static void body(struct amqp_link *link)
 /* --- life; loop --- */
 
 int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const char *url, const struct bus_queue *queue,
-		       size_t max_messages, size_t max_bytes, bool distrust, loop_item_fn *on_news, void *user,
+		       size_t max_messages, size_t max_bytes, size_t body_max, bool distrust, loop_item_fn *on_news, void *user,
 		       struct error *err)
 {
 	char name[200];
@@ -578,6 +584,7 @@ int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const 
 	consumer->queue = *queue;
 	consumer->max_messages = max_messages;
 	consumer->max_bytes = max_bytes;
+	consumer->body_max = body_max;
 	consumer->distrust = distrust;
 	pthread_mutex_init(&consumer->mutex, NULL);
 	list_init(&consumer->done);

@@ -17,7 +17,7 @@ struct amqp_delivery {		/* in its batch's arena */
 	bool side;		/* came over AMQP_SIDE */
 	bool suspect;
 	bool letter;		/* see bus_message, as for headers */
-	const char *id, *body, *headers;
+	const char *id, *body, *headers, *problem;
 	size_t len;
 	size_t bytes;		/* of body and headers */
 	uint32_t events;
@@ -44,7 +44,7 @@ struct amqp_verdict {
 struct amqp_consumer {
 	struct amqp_link link;
 	struct bus_queue queue;		/* borrowed */
-	size_t max_messages, max_bytes;
+	size_t max_messages, max_bytes, body_max;
 	struct loop_queue *back;	/* posted when there is something in done, or the connection changed */
 	_Atomic size_t held, held_bytes;	/* delivered, not resolved: the thread adds, the loop subtracts */
 	_Atomic uint32_t generation;	/* of the connection there is; counts up when one is lost */
@@ -67,6 +67,7 @@ struct amqp_consumer {
 	struct {			/* a message being read, per channel */
 		bool open;
 		struct amqp_delivery delivery;
+		char problem[AMQP_PROBLEM_SIZE];
 		struct buf body, headers;
 		uint64_t left;
 	} reading[2];
@@ -79,7 +80,7 @@ struct amqp_consumer {
 
 /* url: whole. queue is borrowed until amqp_consumer_fini. on_news runs on the loop. */
 int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const char *url, const struct bus_queue *queue,
-		       size_t max_messages, size_t max_bytes, bool distrust, loop_item_fn *on_news, void *user,
+		       size_t max_messages, size_t max_bytes, size_t body_max, bool distrust, loop_item_fn *on_news, void *user,
 		       struct error *err);
 /* The loop: batches that have come, appended to batches. */
 void amqp_consumer_take(struct amqp_consumer *consumer, struct list *batches);

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -266,4 +267,39 @@ int amqp_send(struct amqp_conn *conn, amqp_channel_t channel, const struct bus_o
 	json_doc_free(&more);
 	arena_free(&arena);
 	return amqp_conn_status(conn, "publishing", status, err);
+}
+
+/* --- what is not meant for a sink --- */
+
+static bool is_one_of(amqp_bytes_t text, const char *const *names)
+{
+	for (; *names != NULL; names++)
+		if (text.len == strlen(*names) && strncasecmp(text.bytes, *names, text.len) == 0)
+			return true;
+	return false;
+}
+
+const char *amqp_problem(const amqp_basic_properties_t *properties, char text[AMQP_PROBLEM_SIZE])
+{
+	static const char *const types[] = {"", "application/json", "application/x-ndjson", "text/json", "text/plain", NULL};
+	static const char *const encodings[] = {"", "utf-8", "utf8", "us-ascii", "binary", "identity", NULL};
+	amqp_bytes_t type = properties->content_type, encoding = properties->content_encoding;
+	const char *end = NULL;
+
+	/* Parameters such as "; charset=utf-8" do not matter. */
+	if ((properties->_flags & AMQP_BASIC_CONTENT_TYPE_FLAG) && type.len > 0)
+		end = memchr(type.bytes, ';', type.len);
+	if (end != NULL)
+		type.len = (size_t)(end - (const char *)type.bytes);
+	if ((properties->_flags & AMQP_BASIC_CONTENT_TYPE_FLAG) && !is_one_of(type, types)) {
+		str_format(text, AMQP_PROBLEM_SIZE, "content-type %.*s: sinks read application/json and application/x-ndjson",
+			   (int)(type.len < 100 ? type.len : 100), (const char *)type.bytes);
+		return text;
+	}
+	if ((properties->_flags & AMQP_BASIC_CONTENT_ENCODING_FLAG) && !is_one_of(encoding, encodings)) {
+		str_format(text, AMQP_PROBLEM_SIZE, "content-encoding %.*s: sinks read plain UTF-8",
+			   (int)(encoding.len < 100 ? encoding.len : 100), (const char *)encoding.bytes);
+		return text;
+	}
+	return NULL;
 }

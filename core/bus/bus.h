@@ -32,6 +32,7 @@ struct bus_message {		/* valid during the callback only */
 	int64_t created_ms;	/* wall clock; 0 = not known */
 	bool suspect;		/* its events may have been inserted before: look them up first … */
 	int64_t suspect_ms;	/* … at the earliest so long after this time (wall clock); 0: after the start */
+	const char *problem;	/* why it cannot be read, whatever is in it: a letter at once; NULL: none */
 	bool letter;		/* a dead letter that was sent again: id is its event's, the letter's dedup_id */
 	/*
 	 * A JSON object of the headers it came with, without those that the bus makes
@@ -67,6 +68,7 @@ struct bus_options {
 	unsigned int number;	/* which of the queue's readers in this process: each notes it for itself */
 	size_t unacked_messages;	/* no more are delivered while so many are open (0 = 65,535) … */
 	size_t unacked_bytes;	/* … or so many bytes (0 = 64 MiB); one message always fits */
+	size_t body_max;	/* a larger message is a problem (0 = 16 MiB) */
 	bus_messages_fn *messages;
 	/*
 	 * The queue is another node's, or may be: nothing of what was delivered may be

@@ -403,7 +403,8 @@ static void take_batch(struct amqp_reader *reader, const struct amqp_batch *batc
 		const struct amqp_delivery *item = &batch->items[i];
 		uint64_t tag = add_entry(reader, item, batch->generation);
 
-		if (item->suspect && !item->side) {
+		/* What is never inserted cannot double. */
+		if (item->suspect && !item->side && item->problem == NULL) {
 			move(reader, batch, item, tag);
 			continue;
 		}
@@ -413,7 +414,8 @@ static void take_batch(struct amqp_reader *reader, const struct amqp_batch *batc
 							 .len = item->len,
 							 .events = item->events,
 							 .created_ms = item->created_ms,
-							 .suspect = item->suspect,
+							 .suspect = item->suspect && item->problem == NULL,
+							 .problem = item->problem,
 							 .suspect_ms = item->suspect_ms,
 							 .letter = item->letter,
 							 .headers = item->headers};
@@ -551,7 +553,7 @@ static struct bus_reader *amqp_open(const struct bus_reader *base, const char *u
 	list_init(&reader->parcels);
 	list_init(&reader->rejections);
 	if (amqp_consumer_init(&reader->consumer, base->loop, url, &reader->queue, options->unacked_messages,
-			       options->unacked_bytes, mark_open(reader), on_news, reader, err) < 0) {
+			       options->unacked_bytes, options->body_max, mark_open(reader), on_news, reader, err) < 0) {
 		reader->base.texts = NULL;
 		destroy(reader);
 		return NULL;

@@ -61,7 +61,8 @@ void batch_add(struct batch *batch, const struct bus_message *message)
 	batch->messages[batch->message_count] = (struct batch_message){
 		.tag = message->tag, .id = arena_strdup(batch->arena, message->id),
 		.at = batch->body.len, .len = message->len, .suspect = message->suspect, .letter = message->letter,
-		.headers = message->headers != NULL ? arena_strdup(batch->arena, message->headers) : NULL
+		.headers = message->headers != NULL ? arena_strdup(batch->arena, message->headers) : NULL,
+		.problem = message->problem != NULL ? arena_strdup(batch->arena, message->problem) : NULL
 	};
 	batch->tags[batch->message_count++] = message->tag;
 	buf_add(&batch->body, message->body, message->len);

@@ -41,7 +41,7 @@ struct batch_row {		/* one per row of the block */
 
 struct batch_message {
 	uint64_t tag;
-	const char *id, *headers;	/* headers: may be NULL */
+	const char *id, *headers, *problem;	/* headers and problem: may be NULL */
 	size_t at, len;
 	bool suspect, letter;
 };

@@ -75,6 +75,13 @@ static void decode_message(struct batch *batch, struct writer *writer, size_t me
 	const char *at = batch->body.data + from->at, *end = at + from->len;
 	struct decode_event event = { .message_id = from->id, .letter = from->letter, .now_s = now_s };
 
+	if (from->problem != NULL) {
+		batch_add_letter(batch, &(struct bus_letter){
+			.payload = at, .len = from->len, .code = "message", .reason = from->problem,
+			.dedup_id = batch_event_name(batch, message, 0), .headers = from->headers
+		});
+		return;
+	}
 	if (is_one_document(at, from->len)) {
 		event.json = at;
 		event.len = from->len;

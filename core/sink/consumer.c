@@ -493,6 +493,7 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 	bus.key = options->key;
 	bus.state = options->state;
 	bus.number = options->number;
+	bus.body_max = options->body_max;
 	bus.unacked_messages = consumer->options.unacked_messages;
 	bus.unacked_bytes = BATCHES * options->batch_bytes;
 	consumer->reader = bus_open(options->loop, options->bus, options->store, &bus, err);

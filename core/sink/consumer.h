@@ -41,6 +41,7 @@ struct consumer_options {	/* what is pointed to is borrowed for the consumer's l
 	size_t batch_rows, batch_bytes;
 	int64_t batch_age_ms;
 	size_t unacked_messages;	/* 0: as many as the bus lets */
+	size_t body_max;		/* of a message; 0: the bus's default */
 	int64_t deadline_ms;		/* of one insert */
 	enum warehouse_durability durability;
 	int64_t suspect_wait_ms;	/* before an identity is looked up */

@@ -25,6 +25,7 @@
 #define DATABASE "_e"
 /* What a batch takes at most while it is inserted, in batches: see consumer.h. */
 #define BATCH_COPIES 4
+#define BODY_MAX ((int64_t)16 * 1024 * 1024)
 #define BATCH_BYTES_MIN ((int64_t)64 * 1024)
 
 struct sink {
@@ -84,6 +85,14 @@ static void on_lost(void *user)
 	role_failed(sink->role, "another node has taken over a queue");
 }
 
+/* What our own relays send always fits. */
+static size_t body_max(const struct conf_model *model)
+{
+	int64_t ours = model->relay_bytes + model->event_max;
+
+	return ours > BODY_MAX ? (size_t)ours : (size_t)BODY_MAX;
+}
+
 static int add_consumer(struct sink *sink, const struct conf_sink *conf, unsigned int number, size_t consumers,
 			struct error *err)
 {
@@ -95,7 +104,7 @@ static int add_consumer(struct sink *sink, const struct conf_sink *conf, unsigne
 		.state = model->state, .number = number, .lost = on_lost, .user = sink, .warehouse = model->warehouse, .durability = durability_of(conf),
 		.node = sink->node, .batch_rows = (size_t)conf->batch_rows,
 		.batch_bytes = batch_bytes(sink, conf, consumers), .batch_age_ms = conf->batch_age_ms,
-		.unacked_messages = (size_t)conf->prefetch, .deadline_ms = conf->deadline_ms,
+		.unacked_messages = (size_t)conf->prefetch, .body_max = body_max(model), .deadline_ms = conf->deadline_ms,
 		.suspect_wait_ms = model->suspect_wait_ms,
 		.breaker_failures = (unsigned int)model->breaker_failures,
 		.breaker_first_ms = model->breaker_first_ms, .breaker_cap_ms = model->breaker_cap_ms
