@@ -13,6 +13,8 @@
 #define JSON_DEPTH_MAX 256	/* containers inside each other */
 #define JSON_REPLACEMENT "\xef\xbf\xbd"	/* U+FFFD */
 
+/* Bytes of the byte order mark at the beginning, 0 when there is none. */
+size_t json_bom_len(const char *bytes, size_t len);
 /* Appends bytes as a JSON string with its quotes; bad UTF-8 and U+0000 become U+FFFD. */
 void json_add_string(struct buf *out, const char *bytes, size_t len);
 void json_add_int(struct buf *out, int64_t value);

@@ -315,13 +315,13 @@ struct json_doc *json_parse(const char *bytes, size_t len, struct error *err)
 	struct json_doc *doc;
 	struct buf clean;
 	bool changed = false;
+	size_t bom;
 
 	if (bytes == nullptr)
 		bytes = "";
-	if (len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
-		bytes += 3;
-		len -= 3;
-	}
+	bom = json_bom_len(bytes, len);
+	bytes += bom;
+	len -= bom;
 	if (len > SIZE_MAX_DOC) {
 		error_set(err, ERR_INPUT, "JSON document of %zu bytes: more than 4 GiB", len);
 		return nullptr;

@@ -58,5 +58,11 @@ bool json_double(const struct json *value, double *value_r);	/* numbers, and tex
 bool json_bool(const struct json *value, bool *value_r);	/* only true and false */
 /* Appends compact JSON; numbers above 2^53 stay exact, U+0000 becomes U+FFFD. NULL appends null. */
 void json_print(const struct json *value, struct buf *out);
+/*
+ * The same, but a number appears as in the bytes that doc was parsed from
+ * ("1.10", "1e3"). Looks through the bytes: not for every value of a document.
+ */
+void json_print_written(const struct json_doc *doc, const struct json *value, const char *bytes, size_t len,
+			struct buf *out);
 
 #endif

@@ -5,4 +5,5 @@ core_libcore_a_SOURCES += \
 	core/json/json.h \
 	core/json/jwrite.c \
 	core/json/jwrite.h \
+	core/json/number.c \
 	core/json/sanitise.c

@@ -260,6 +260,11 @@ static int scan_document(struct scan *s)
 	return s->at == s->end ? 0 : scan_error(s, "after the end of the document");
 }
 
+size_t json_bom_len(const char *bytes, size_t len)
+{
+	return len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 int json_sanitise(const char *bytes, size_t len, struct buf *out, bool *changed_r, struct error *err)
 {
 	struct scan s = {.begin = bytes, .at = bytes, .end = bytes + len, .out = out, .err = err};

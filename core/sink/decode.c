@@ -23,6 +23,8 @@
 
 /* Beyond these a double of seconds is no time, and no integer either. */
 #define TIME_LIMIT 1e15
+/* SL_COLUMN_EITHER_UNIT: a DateTime ends before so many seconds (in 2106); so many milliseconds were over in 1970. */
+#define SECONDS_LIMIT 4294967296.0
 
 struct sl_row {			/* as transform sees the open row */
 	struct decoder *decoder;
@@ -35,7 +37,10 @@ struct decoder {
 	struct sl_host host;	/* the engine's, with the row functions of this file */
 	struct arena *arena;	/* transform's memory and the event's name, for one row */
 	struct buf text;
-	bool identified;	/* the open row has an identity of its own */
+	/* of the open row */
+	const struct decode_event *event;
+	const struct json_doc *doc;
+	bool identified;	/* it has an identity of its own */
 };
 
 /* --- values into cells: 0, or -1 when the value has no place in the column --- */
@@ -89,25 +94,32 @@ int decode_text(struct native_block *block, size_t column, const char *text, siz
 	return put_number_text(block, column, text, err);
 }
 
-static int put_time(struct native_block *block, size_t column, const struct json *value, bool milliseconds,
+static int put_time(struct native_block *block, size_t column, const struct json *value, unsigned int flags,
 		    struct error *err)
 {
 	size_t len;
 	const char *text = json_string(value, &len);
 	double number;
+	bool counted = (text == NULL || flags & SL_COLUMN_EITHER_UNIT) && json_type(value) != JSON_BOOL &&
+		       json_double(value, &number);
 
-	if (text != NULL)
+	if (!counted && text != NULL)
 		return put_time_text(block, column, text, len, err);
-	if (json_type(value) == JSON_BOOL || !json_double(value, &number) || fabs(number) > TIME_LIMIT)
+	if (!counted || fabs(number) > TIME_LIMIT)
 		return error_set(err, ERR_INPUT, "column %s: no time", native_block_name(block, column));
-	return native_put_time(block, column, (int64_t)floor(milliseconds ? number / 1000 : number), err);
+	if (flags & SL_COLUMN_MILLISECONDS || (flags & SL_COLUMN_EITHER_UNIT && number >= SECONDS_LIMIT))
+		number /= 1000;
+	return native_put_time(block, column, (int64_t)floor(number), err);
 }
 
 static int put_printed(struct decoder *decoder, struct native_block *block, size_t column, const struct json *value,
 		       struct error *err)
 {
 	buf_clear(&decoder->text);
-	json_print(value, &decoder->text);
+	if (json_type(value) == JSON_DOUBLE)
+		json_print_written(decoder->doc, value, decoder->event->json, decoder->event->len, &decoder->text);
+	else
+		json_print(value, &decoder->text);
 	return decode_text(block, column, decoder->text.data, decoder->text.len, err);
 }
 
@@ -124,7 +136,10 @@ static int put_value(struct decoder *decoder, struct native_block *block, size_t
 	if (plan->flags & SL_COLUMN_OBJECT && type != JSON_OBJECT)
 		return decode_text(block, column, "{}", 2, err);
 	if (is_time(&plan->type))
-		return put_time(block, column, value, (plan->flags & SL_COLUMN_MILLISECONDS) != 0, err);
+		return put_time(block, column, value, plan->flags, err);
+	if (plan->flags & SL_COLUMN_CUT && plan->type.kind != NATIVE_STRING && json_double(value, &number) &&
+	    number != trunc(number))
+		return native_put_double(block, column, trunc(number), err);
 	text = json_string(value, &len);
 	if (text != NULL)
 		return decode_text(block, column, text, len, err);
@@ -186,8 +201,23 @@ static bool is_there(const struct json *event, const char *path)
 	}
 }
 
+/* A text that says something, or a number. A boolean or {} would be the same for many. */
+static bool is_identity(const struct json *value)
+{
+	switch (json_type(value)) {
+	case JSON_STRING:
+		return *json_string(value, NULL) != '\0';
+	case JSON_INT:
+	case JSON_UINT:
+	case JSON_DOUBLE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int fill_column(struct decoder *decoder, struct native_block *block, size_t column, const struct json *event,
-		       int64_t now_s, struct error *err)
+		       struct error *err)
 {
 	const struct sink_column *plan = &decoder->table->columns[column];
 	const struct json *value;
@@ -196,8 +226,8 @@ static int fill_column(struct decoder *decoder, struct native_block *block, size
 
 	if (plan->flags & SL_COLUMN_NOW) {
 		if (plan->type.kind != NATIVE_STRING)
-			return native_put_time(block, column, now_s, err);
-		clock_format(now, now_s);
+			return native_put_time(block, column, decoder->event->now_s, err);
+		clock_format(now, decoder->event->now_s);
 		return decode_text(block, column, now, strlen(now), err);
 	}
 	value = plan->plain ? json_member(event, plan->path) : json_at(event, plan->path);
@@ -205,10 +235,7 @@ static int fill_column(struct decoder *decoder, struct native_block *block, size
 		return error_set(err, ERR_INPUT, "the event has no %s", plan->path);
 	if (json_type(value) != JSON_NULL || plan->flags & SL_COLUMN_OBJECT) {
 		if (put_value(decoder, block, column, value, &local) == 0) {
-			const char *text = json_string(value, NULL);
-
-			decoder->identified |= column == decoder->table->identity && value != NULL &&
-					       (text == NULL || *text != '\0');
+			decoder->identified |= column == decoder->table->identity && is_identity(value);
 			return 0;
 		}
 		if (local.code != ERR_INPUT)
@@ -274,22 +301,23 @@ static int transform(struct decoder *decoder, struct native_block *block, const 
 	return 0;
 }
 
-static int fill_row(struct decoder *decoder, struct native_block *block, const struct decode_event *event,
-		    const struct json *root, const char **code_r, struct error *err)
+static int fill_row(struct decoder *decoder, struct native_block *block, const char **code_r, struct error *err)
 {
+	const struct json *root = json_root(decoder->doc);
+
 	*code_r = "json";
 	if (json_type(root) != JSON_OBJECT)
 		return error_set(err, ERR_INPUT, "the event is not a JSON object");
 	*code_r = "column";
 	decoder->identified = false;
 	for (size_t i = 0; i < decoder->table->column_count; i++)
-		if (fill_column(decoder, block, i, root, event->now_s, err) < 0)
+		if (fill_column(decoder, block, i, root, err) < 0)
 			return -1;
 	*code_r = "transform";
 	if (decoder->table->sink->transform != NULL && transform(decoder, block, root, err) < 0)
 		return -1;
 	*code_r = "column";
-	return decoder->identified ? 0 : derive_identity(decoder, block, event, err);
+	return decoder->identified ? 0 : derive_identity(decoder, block, decoder->event, err);
 }
 
 int decoder_row(struct decoder *decoder, struct native_block *block, const struct decode_event *event,
@@ -302,11 +330,15 @@ int decoder_row(struct decoder *decoder, struct native_block *block, const struc
 		*code_r = "json";
 		return -1;
 	}
-	rc = fill_row(decoder, block, event, json_root(doc), code_r, err);
+	decoder->event = event;
+	decoder->doc = doc;
+	rc = fill_row(decoder, block, code_r, err);
 	if (rc == 0)
 		native_block_end_row(block);
 	else
 		native_block_drop_row(block);
+	decoder->event = NULL;
+	decoder->doc = NULL;
 	json_doc_free(&doc);
 	return rc;
 }

@@ -11,16 +11,19 @@ enum sl_sink_column_flags {
 	SL_COLUMN_NOW = 1,		/* the time of insertion, whatever the event says */
 	SL_COLUMN_NEEDED = 2,		/* an event without this member (null is fine) is refused */
 	SL_COLUMN_OBJECT = 4,		/* JSON text of an object; anything else becomes {} */
-	SL_COLUMN_MILLISECONDS = 8	/* a number is milliseconds since 1970 (default: seconds) */
+	SL_COLUMN_MILLISECONDS = 8,	/* a number is milliseconds since 1970 (default: seconds) */
+	SL_COLUMN_EITHER_UNIT = 16,	/* a number, also as text, is seconds, from 2^32 on milliseconds */
+	SL_COLUMN_CUT = 32		/* fractions are cut off, also in texts (default: they do not convert) */
 };
 
 /*
  * One column. type is the ClickHouse type ("String", "Nullable(DateTime)").
- * The event's value at path is converted: into text columns numbers and
- * booleans as their text, objects and lists as JSON; into DateTime texts in
- * ISO 8601 or "YYYY-MM-DD HH:MM:SS" (UTC) and numbers. What is null or does
- * not convert becomes NULL where the type allows it, else fallback, else the
- * type's zero. Lists end with name NULL.
+ * The event's value at path ("a.b", alternatives "a|b": the first that is not
+ * null) is converted: into text columns numbers as they were written, booleans
+ * as their text, objects and lists as JSON; into DateTime texts in ISO 8601 or
+ * "YYYY-MM-DD HH:MM:SS" (UTC) and numbers. What is null or does not convert
+ * becomes NULL where the type allows it, else fallback, else the type's zero.
+ * Lists end with name NULL.
  */
 struct sl_sink_column {
 	const char *name;
@@ -35,8 +38,9 @@ struct sl_sink_column {
 struct sl_row;		/* the values of one row, for transform */
 
 /*
- * identity is the column that makes an event unique. prefix lists columns of
- * the sorting key by which a row can be found again cheaply.
+ * identity is the column that makes an event unique, a text or number; one
+ * without gets what derives from its message. prefix lists columns of the
+ * sorting key by which a row can be found again cheaply.
  */
 struct sl_sink {
 	size_t size;

@@ -69,6 +69,16 @@ tests_contract_sink_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 tests_contract_sink_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/sink_test
 
+check_PROGRAMS += tests/contract/sink_tables_test
+tests_contract_sink_tables_test_SOURCES = \
+	tests/contract/sink_tables_test.c \
+	tests/unit/sink_case.c \
+	tests/unit/sink_case.h \
+	$(sinks_sources)
+tests_contract_sink_tables_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit
+tests_contract_sink_tables_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/contract/sink_tables_test
+
 check_PROGRAMS += tests/contract/query_test
 tests_contract_query_test_SOURCES = \
 	tests/contract/query_test.c \

@@ -7,7 +7,8 @@ check_PROGRAMS += tests/fuzz/conf_replay
 tests_fuzz_conf_replay_SOURCES = tests/fuzz/conf_fuzz.c tests/fuzz/replay.c
 tests_fuzz_conf_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
 check_PROGRAMS += tests/fuzz/sink_replay
-tests_fuzz_sink_replay_SOURCES = tests/fuzz/sink_fuzz.c tests/fuzz/replay.c
+tests_fuzz_sink_replay_SOURCES = tests/fuzz/sink_fuzz.c tests/fuzz/replay.c $(sinks_sources)
+tests_fuzz_sink_replay_CPPFLAGS = $(AM_CPPFLAGS)
 tests_fuzz_sink_replay_LDADD = core/libcore.a $(SLUICE_LIBS)
 
 # One per plugin; its objects get names of their own (_CPPFLAGS).
@@ -62,5 +63,7 @@ EXTRA_DIST += \
 	tests/fuzz/corpus/sink/empty.txt \
 	tests/fuzz/corpus/sink/events.ndjson \
 	tests/fuzz/corpus/sink/mixed.ndjson \
+	tests/fuzz/corpus/sink/numbers.ndjson \
 	tests/fuzz/corpus/sink/odd.json \
-	tests/fuzz/corpus/sink/pretty.json
+	tests/fuzz/corpus/sink/pretty.json \
+	tests/fuzz/corpus/sink/times.ndjson

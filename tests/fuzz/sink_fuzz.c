@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a message: every event becomes one row or one letter with a
- * reason, twice the same, each row with an identity. See json_fuzz.c.
+ * Any bytes as a message, for a sink that has columns of every kind and for
+ * those of the sinks plugin: every event becomes one row or one letter with a
+ * reason, twice the same, each row with an identity. See json_fuzz.c; link the
+ * plugin's source too.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <sluice/sink.h>
+#include <sluice/plugin.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -15,6 +17,8 @@
 #include "sink/decode.h"
 #include "sink/table.h"
 #include "warehouse/native.h"
+
+#define COLUMNS_MAX 32
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,6 +30,9 @@ static const struct sl_sink_column columns[] = {
 	{"yes", "Bool", NULL, 0, NULL},
 	{"at", "DateTime", NULL, 0, NULL},
 	{"day", "Nullable(Date)", "at", SL_COLUMN_MILLISECONDS, NULL},
+	{"when", "Nullable(DateTime)", "when|at", SL_COLUMN_EITHER_UNIT, NULL},
+	{"whole", "Nullable(Int16)", "f|u", SL_COLUMN_CUT, NULL},
+	{"text", "String", "f|object.f", 0, NULL},
 	{"object", "String", NULL, SL_COLUMN_OBJECT, NULL},
 	{"event", "String", "", 0, NULL},
 	SL_END_OF_SINK_COLUMNS
@@ -69,11 +76,11 @@ static void check_batch(const struct batch *batch, const struct sink_table *tabl
 	native_block_encode(batch->block, 0, rows, encoded);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void try_sink(const struct sl_sink *one, const uint8_t *data, size_t size)
 {
 	struct error err = { .code = ERR_NONE };
 	struct arena *arena = arena_new();
-	struct writer writer = { .table = sink_table_new(&sink, "d", "t", arena, &err) };
+	struct writer writer = { .table = sink_table_new(one, "d", "t", arena, &err) };
 	struct batch *first, *second;
 	struct buf once, twice;
 
@@ -92,5 +99,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_fini(&once);
 	buf_fini(&twice);
 	arena_free(&arena);
+}
+
+/* Without the time of insertion, which may be another the second time. */
+static void try_without_now(const struct sl_sink *one, const uint8_t *data, size_t size)
+{
+	struct sl_sink_column kept[COLUMNS_MAX];
+	struct sl_sink copy = *one;
+	size_t count = 0;
+
+	copy.columns = kept;
+	for (const struct sl_sink_column *column = one->columns; column->name != NULL; column++) {
+		check(count + 1 < COLUMNS_MAX);
+		if (!(column->flags & SL_COLUMN_NOW))
+			kept[count++] = *column;
+	}
+	kept[count] = (struct sl_sink_column)SL_END_OF_SINK_COLUMNS;
+	try_sink(&copy, data, size);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	try_sink(&sink, data, size);
+	for (size_t i = 0; sluice_plugin_v1.sinks[i] != NULL; i++)
+		try_without_now(sluice_plugin_v1.sinks[i], data, size);
 	return 0;
 }

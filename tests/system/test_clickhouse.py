@@ -10,6 +10,7 @@ from servers import ClickHouse, Tls, free_port
 
 pytestmark = pytest.mark.skipif(not ClickHouse.installed(), reason="clickhouse-server is not installed")
 CONTRACT = os.path.join(BUILD, "tests", "contract", "warehouse_test")
+SINKS = os.path.join(BUILD, "tests", "contract", "sink_tables_test")
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +19,19 @@ def server(tmp_path_factory):
         yield clickhouse
 
 
-def contract(url, tests="test_*"):
-    return subprocess.run([CONTRACT, url], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+def contract(url, tests="test_*", program=CONTRACT):
+    return subprocess.run([program, url], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
                           env=dict(os.environ, WAREHOUSE_TESTS=tests))
 
 
 @pytest.mark.parametrize("options", ["", "?compression=gzip"])
 def test_contract(server, options):
     done = contract(server.url(options=options))
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_sink_has_its_table(server):
+    done = contract(server.url(), program=SINKS)
     assert done.returncode == 0, done.stdout
 
 
@@ -56,6 +62,8 @@ def test_a_server_in_another_time_zone(tmp_path):
         done = contract(clickhouse.url(), "test_lookup*")
         assert done.returncode == 0, done.stdout
         done = contract(clickhouse.url(), "test_every_type")
+        assert done.returncode == 0, done.stdout
+        done = contract(clickhouse.url(), program=SINKS)
         assert done.returncode == 0, done.stdout
 
 

@@ -162,10 +162,24 @@ def test_flow_list_and_show(ctl):
 
 def test_plugin_list_and_show(ctl):
     assert [plugin["name"] for plugin in of(ctl, "plugin", "list")] == ["instagram", "shopify", "sinks", "youtube"]
-    assert [sink["queue"] for sink in of(ctl, "plugin", "show", "sinks")["sinks"]] == list(harness.QUEUES)
+    sinks = {sink["queue"]: sink["table"] for sink in of(ctl, "plugin", "show", "sinks")["sinks"]}
+    assert len(sinks) == 10 and sinks.items() >= harness.QUEUES.items()
     status, _, err = ctl("plugin", "show", "shopfy")
     assert status == FAILED
     assert err == "sluicectl: there is no plugin \"shopfy\"; 'sluicectl plugin list' lists those there are\n"
+
+
+def test_the_page_of_the_sinks_knows_their_tables(ctl):
+    with open(os.path.join(harness.SOURCE, "plugins", "sinks", "sluice-sinks.7")) as file:
+        page = file.read()
+    table = re.findall(r"^\.It (\w+) Ta (\w+)$", page.split(".Ss")[0], re.M)
+    sections = dict(re.findall(r"^\.Ss (\w+)\n(.*?)(?=\.(?:Ss|Pp))", page, re.M | re.S))
+    sinks = of(ctl, "plugin", "show", "sinks")["sinks"]
+    assert table == [(sink["name"], sink["queue"]) for sink in sinks]
+    for sink in sinks:
+        words = " ".join(sections[sink["name"]].split())
+        columns = ", ".join(column["name"] for column in sink["columns"])
+        assert words.endswith(f"{columns}; ordered by {sink['order_by']}."), sink["name"]
 
 
 def test_plugin_check(ctl):

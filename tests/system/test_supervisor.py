@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The supervisor from outside: what dies is started again and named, and nothing that runs is lost."""
+import json
 import os
 import re
 import shutil
@@ -281,6 +282,25 @@ def test_a_bad_configuration_is_refused_with_its_places(run):
         assert f'did you mean "{FLOW}"' in done.stderr
         assert f"{daemon.config}:{line}:36: " in done.stderr
         assert not os.path.exists(daemon.state)
+
+
+def test_without_a_section_every_sink_runs(run):
+    daemon = run()
+    with open(daemon.config) as text:
+        config = text.read()
+    with open(daemon.config, "w") as out:
+        out.write(config[:config.index("\nsinks:\n") + 1])
+    daemon.start()
+    submit(daemon, 3)
+    daemon.wait_idle()
+    tables = daemon.sql("SELECT name FROM system.tables WHERE database = '_e' ORDER BY name")
+    shown = json.loads(daemon.ctl("--json", "plugin", "show", "sinks").stdout)
+    assert [row[0] for row in tables] == sorted(sink["table"] for sink in shown["sinks"])
+    for committed, rows, distinct in daemon.books().values():
+        assert committed == rows == distinct
+    assert daemon.books()["profile_log_events_q"][0] == 3
+    daemon.stop()
+    assert daemon.process.returncode == 0
 
 
 def test_a_good_configuration_is_summed_up(run):

@@ -740,7 +740,7 @@ static void test_shipped_file(void **state)
 	assert_int_equal(platforms, 3);
 	for (size_t i = 0; i < model->sink_count; i++)
 		assert_true(model->sinks[i].enabled);
-	assert_int_equal(model->sink_count, 4);
+	assert_int_equal(model->sink_count, 10);
 	assert_int_equal(conf_flow(model, "refresh_profile_by_handle")->workers, 10);
 	check_round_trip(model);
 	conf_free(&model);

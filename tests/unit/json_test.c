@@ -245,6 +245,43 @@ static void test_doubles_read_back_the_same(void **state)
 			 false);
 }
 
+static void assert_written(const char *text, const char *path, const char *expected)
+{
+	struct json_doc *doc = parse(text);
+	struct buf out;
+
+	buf_init(&out);
+	json_print_written(doc, json_at(json_root(doc), path), text, strlen(text), &out);
+	assert_string_equal(out.data, expected);
+	buf_fini(&out);
+	json_doc_free(&doc);
+}
+
+static void test_numbers_as_they_were_written(void **state)
+{
+	static const char mixed[] =
+		"{\"a\\\"1\":\"2\\\\\", \"n\" : 1.10,\"l\":[-0.0e-1, {\"x\":0.12345678901234567890},1E5 ],"
+		"\"n\":3,\"t\":true,\"e\":[],\"f\":5.00}";
+
+	(void)state;
+	assert_written("1.0", "", "1.0");
+	assert_written(" -1e3 ", "", "-1e3");
+	assert_written(mixed, "n", "1.10");
+	assert_written(mixed, "l.0", "-0.0e-1");
+	assert_written(mixed, "l.1.x", "0.12345678901234567890");
+	assert_written(mixed, "l.2", "1E5");
+	assert_written(mixed, "f", "5.00");
+	/* What is no number, and what is missing, as by json_print. */
+	assert_written(mixed, "t", "true");
+	assert_written(mixed, "e", "[]");
+	assert_written(mixed, "l.1", "{\"x\":0.12345678901234568}");
+	assert_written(mixed, "none", "null");
+	/* Numbers that became text are none any more, and bad text and a byte order mark are no obstacle. */
+	assert_written("{\"b\":123456789012345678901234567890,\"s\":\"\xff 7\",\"n\":2.50}", "n", "2.50");
+	assert_written("\xef\xbb\xbf[1e400,2.50]", "1", "2.50");
+	assert_written("\xef\xbb\xbf[1,2.50]", "1", "2.50");
+}
+
 static void test_numbers_out_of_text_and_doubles(void **state)
 {
 	struct json_doc *doc = parse("{\"whole\":12.0,\"part\":12.5,\"huge\":1e19,\"low\":-9223372036854775808.0,"
@@ -502,6 +539,7 @@ int main(void)
 		cmocka_unit_test(test_first_of_equal_keys_is_found),
 		cmocka_unit_test(test_large_numbers_are_exact),
 		cmocka_unit_test(test_doubles_read_back_the_same),
+		cmocka_unit_test(test_numbers_as_they_were_written),
 		cmocka_unit_test(test_numbers_out_of_text_and_doubles),
 		cmocka_unit_test(test_numbers_that_fit_nowhere_become_text),
 		cmocka_unit_test(test_bad_text_is_replaced),

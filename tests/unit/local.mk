@@ -56,9 +56,11 @@ tests_unit_plugin_youtube_test_LDADD = tests/fake/libfake.a core/libcore.a $(TES
 tests_unit_plugin_shopify_test_SOURCES = tests/unit/plugin_shopify_test.c tests/unit/plugin_run.h $(shopify_sources) $(pluginlib_sources)
 tests_unit_plugin_shopify_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit
 tests_unit_plugin_shopify_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
-tests_unit_plugin_sinks_test_SOURCES = tests/unit/plugin_sinks_test.c $(sinks_sources)
+tests_unit_plugin_sinks_test_SOURCES = tests/unit/plugin_sinks_test.c \
+	tests/unit/sink_case.c tests/unit/sink_case.h $(sinks_sources)
 tests_unit_plugin_sinks_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/unit
-tests_unit_plugin_sinks_test_LDADD = $(TEST_LIBS)
+tests_unit_plugin_sinks_test_LDADD = core/libcore.a $(TEST_LIBS)
+EXTRA_DIST += tests/sinks
 
 check_PROGRAMS += tests/unit/plugin_test
 tests_unit_plugin_test_SOURCES = \

@@ -157,6 +157,10 @@ static const struct {
 	{"String", 0, NULL, "123456789012345678901234567890", "123456789012345678901234567890"},
 	{"String", 0, NULL, "-9223372036854775808", "-9223372036854775808"},
 	{"String", 0, NULL, "0.1", "0.1"},
+	{"String", 0, NULL, "1.10", "1.10"},
+	{"String", 0, NULL, "-1.5E+3", "-1.5E+3"},
+	{"String", 0, NULL, "0.12345678901234567890", "0.12345678901234567890"},
+	{"String", 0, NULL, "1e400", "1e400"},
 	{"String", 0, NULL, "true", "true"},
 	{"String", 0, NULL, "[1,\"a\",null]", "[1,\"a\",null]"},
 	{"String", 0, NULL, "{\"a\":{\"b\":9007199254740993}}", "{\"a\":{\"b\":9007199254740993}}"},
@@ -181,6 +185,13 @@ static const struct {
 	{"Int32", 0, NULL, "2147483648", "0"},
 	{"Int32", 0, NULL, "3.0", "3"},
 	{"Int32", 0, NULL, "3.5", "0"},
+	{"Int32", SL_COLUMN_CUT, NULL, "3.9", "3"},
+	{"Int32", SL_COLUMN_CUT, NULL, "-3.9", "-3"},
+	{"Int32", SL_COLUMN_CUT, NULL, "\"3.9\"", "3"},
+	{"Int64", SL_COLUMN_CUT, NULL, "\"9007199254740993\"", "9007199254740993"},
+	{"Int32", SL_COLUMN_CUT, "7", "3000000000.5", "7"},
+	{"Int32", SL_COLUMN_CUT, "7", "\"3.9s\"", "7"},
+	{"String", SL_COLUMN_CUT, NULL, "3.9", "3.9"},
 	{"Nullable(Int32)", 0, NULL, "\"12\"", "12"},
 	{"Nullable(Int32)", 0, NULL, "\"twelve\"", "NULL"},
 	{"Nullable(Int32)", 0, NULL, "[1]", "NULL"},
@@ -202,6 +213,21 @@ static const struct {
 	{"DateTime", 0, NULL, "1700000000.9", "1700000000"},
 	{"DateTime", SL_COLUMN_MILLISECONDS, NULL, "1700000000999", "1700000000"},
 	{"DateTime", 0, NULL, "1700000000999", "0"},
+	{"DateTime", 0, NULL, "\"1700000000\"", "0"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "1700000000", "1700000000"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "4294967295", "4294967295"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "4294967296", "4294967"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "1700000000999", "1700000000"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "1700000000999.5", "1700000000"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "\"1700000000999\"", "1700000000"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "\"1700000000\"", "1700000000"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "\"2023-11-14T22:13:20\"", "1700000000"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "\"2023-11-14 22:13:20\"", "1700000000"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "1700000000999000", "0"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "-1", "0"},
+	{"DateTime", SL_COLUMN_EITHER_UNIT, NULL, "true", "0"},
+	{"Nullable(DateTime)", SL_COLUMN_EITHER_UNIT, NULL, "\"yesterday\"", "NULL"},
+	{"Nullable(DateTime)", SL_COLUMN_EITHER_UNIT, NULL, "{}", "NULL"},
 	{"DateTime", 0, NULL, "\"yesterday\"", "0"},
 	{"DateTime", 0, "2023-11-14 22:13:20", "\"yesterday\"", "1700000000"},
 	{"DateTime", 0, NULL, "\"1960-01-01 00:00:00\"", "0"},
@@ -322,7 +348,8 @@ static void test_identity_is_derived(void **state)
 	};
 	static const struct sl_sink number_sink = SL_SINK_INIT(.name = "s", .table = "t", .columns = number_columns,
 							      .identity = "n");
-	static const char *const without[] = {"{\"x\":1}", "{\"id\":null}", "{\"id\":\"\"}"};
+	static const char *const without[] = {"{\"x\":1}", "{\"id\":null}", "{\"id\":\"\"}", "{\"id\":false}",
+					      "{\"id\":[1]}"};
 	char expected[UUID_TEXT_SIZE];
 	struct error err;
 	struct bench bench;
@@ -332,13 +359,15 @@ static void test_identity_is_derived(void **state)
 	(void)state;
 	bench_open(&bench, &path_sink);
 	uuid_from(expected, "message/7/4", strlen("message/7/4"));
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
 		assert_int_equal(decode_as(&bench, without[i], 4, &code, &err), 0);
 		expect_text(&bench, "id", expected);
 	}
 	assert_int_equal(decode_as(&bench, without[0], 5, &code, &err), 0);
 	uuid_from(expected, "message/7/5", strlen("message/7/5"));
 	expect_text(&bench, "id", expected);
+	decode(&bench, "{\"id\":0.10}");
+	expect_text(&bench, "id", "0.10");
 	bench_close(&bench);
 
 	bench_open(&bench, &number_sink);
