@@ -216,6 +216,12 @@ static bool is_identity(const struct json *value)
 	}
 }
 
+static bool must_convert(const struct sink_column *plan)
+{
+	return plan->flags & SL_COLUMN_NEEDED && !(plan->flags & SL_COLUMN_OBJECT) && !plan->type.nullable &&
+	       plan->fallback == NULL;
+}
+
 static int fill_column(struct decoder *decoder, struct native_block *block, size_t column, const struct json *event,
 		       struct error *err)
 {
@@ -238,7 +244,8 @@ static int fill_column(struct decoder *decoder, struct native_block *block, size
 			decoder->identified |= column == decoder->table->identity && is_identity(value);
 			return 0;
 		}
-		if (local.code != ERR_INPUT)
+		/* A value that is needed and makes no sense is better set aside than made another. */
+		if (local.code != ERR_INPUT || must_convert(plan))
 			return error_set(err, local.code, "%s", local.text);
 	}
 	return put_substitute(decoder, block, column, err);

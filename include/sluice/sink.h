@@ -9,7 +9,11 @@ enum sl_exchange_type { SL_DIRECT = 0, SL_TOPIC, SL_FANOUT };
 
 enum sl_sink_column_flags {
 	SL_COLUMN_NOW = 1,		/* the time of insertion, whatever the event says */
-	SL_COLUMN_NEEDED = 2,		/* an event without this member (null is fine) is refused */
+	/*
+	 * An event without this member (null is fine) is refused, and one whose value
+	 * does not convert where there is neither NULL nor a fallback for it.
+	 */
+	SL_COLUMN_NEEDED = 2,
 	SL_COLUMN_OBJECT = 4,		/* JSON text of an object; anything else becomes {} */
 	SL_COLUMN_MILLISECONDS = 8,	/* a number is milliseconds since 1970 (default: seconds) */
 	SL_COLUMN_EITHER_UNIT = 16,	/* a number, also as text, is seconds, from 2^32 on milliseconds */

@@ -12,7 +12,7 @@ SOURCE = os.path.abspath(os.environ.get("top_srcdir", os.path.join(os.path.dirna
 SIM = os.path.join(BUILD, "sluice-sim")
 SLUICED = os.path.join(BUILD, "sluiced")
 SLUICECTL = os.path.join(BUILD, "sluicectl")
-DEADLINE = 240		# seconds: generous, nothing waits for it when all is well
+DEADLINE = int(os.environ.get("SLUICE_DEADLINE", "240"))		# seconds: generous, nothing waits for it when all is well
 
 QUEUES = {		# queue of the outbox → table of the warehouse
     "profile_log_events_q": "profile_log_events",
