@@ -17,10 +17,10 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "base/uuid.h"
-#include "http/gzip.h"
 #include "http/http_sync.h"
 #include "http/url.h"
 #include "warehouse/clickhouse_url.h"
+#include "warehouse/compress.h"
 #include "warehouse/driver.h"
 #include "warehouse/outcome.h"
 #include "warehouse/warehouse.h"
@@ -347,6 +347,22 @@ static int no_answer(enum http_sent sent, struct error *err)
 	return -1;
 }
 
+/* Instead of its pieces the post has one, packed; the bytes are packed's. */
+static void pack(struct post *post, enum compression how, struct buf *packed)
+{
+	if (how == COMPRESS_NONE)
+		return;
+	compress_pieces(packed, how, post->pieces, post->piece_count);
+	post->piece_count = 0;
+	post_piece(post, packed->data, packed->len);
+	if (how == COMPRESS_GZIP) {
+		post_header(post, "Content-Encoding: gzip");
+		return;
+	}
+	http_add_query(&post->address, "decompress", "1");
+	http_add_query(&post->address, "http_native_compression_disable_checksumming_on_decompress", "1");
+}
+
 static int clickhouse_insert(void *state, const struct driver_insert *insert, int *code_r, struct error *err)
 {
 	struct connection *conn = state;
@@ -367,12 +383,7 @@ static int clickhouse_insert(void *state, const struct driver_insert *insert, in
 		http_add_query(&post.address, insert->settings[i].name, insert->settings[i].value);
 	post_piece(&post, sql.data, sql.len);
 	post_piece(&post, insert->data, insert->len);
-	if (conn->url.gzip) {
-		http_gzip(&packed, post.pieces, post.piece_count);
-		post.piece_count = 0;
-		post_piece(&post, packed.data, packed.len);
-		post_header(&post, "Content-Encoding: gzip");
-	}
+	pack(&post, conn->url.compression, &packed);
 	response = send_post(conn, &post, 0, &sent, err);
 	rc = response ? judge(response, NO_OUTPUT, ERR_UNCLEAR, code_r, err) : no_answer(sent, err);
 	if (response && rc < 0 && outcome_insert(*code_r, err->text, err->code) != ERR_CONTENT)

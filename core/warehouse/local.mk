@@ -3,6 +3,7 @@ core_libcore_a_SOURCES += \
 	core/warehouse/chdb.c core/warehouse/chdb.h \
 	core/warehouse/clickhouse.c \
 	core/warehouse/clickhouse_url.c core/warehouse/clickhouse_url.h \
+	core/warehouse/compress.c core/warehouse/compress.h \
 	core/warehouse/driver.h \
 	core/warehouse/internal.h \
 	core/warehouse/lookup.c \

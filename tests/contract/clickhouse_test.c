@@ -249,7 +249,7 @@ static int insert(struct warehouse *wh, size_t rows, int64_t deadline_ms, struct
 
 static void test_what_is_sent(void **state)
 {
-	struct warehouse *wh = open_first("");
+	struct warehouse *wh = open_first("?compression=none");
 	struct error err;
 	const char *body;
 
@@ -270,6 +270,15 @@ static void test_what_is_sent(void **state)
 	assert_true(str_starts(strstr(fakes[0]->last.data, "\r\n\r\n") + 4, "\x1f\x8b"));
 	assert_true(fakes[0]->last.len < 2000);
 	warehouse_close(&wh);
+#ifdef HAVE_LZ4
+	wh = open_first("");
+	assert_int_equal(insert(wh, 1000, 0, &err), 0);
+	assert_non_null(strstr(fakes[0]->last.data, "&decompress=1&http_native_compression_disable_checksumming_on_"
+			       "decompress=1 "));
+	assert_null(strstr(fakes[0]->last.data, "Content-Encoding"));
+	assert_true(fakes[0]->last.len < 2000);
+	warehouse_close(&wh);
+#endif
 }
 
 static void test_a_connection_is_kept(void **state)
@@ -325,7 +334,7 @@ static void test_how_an_insert_ends(void **state)
 static void test_a_body_cut_short(void **state)
 {
 	static const struct step cut = {.act = CUT_IN_BODY};
-	struct warehouse *wh = open_first("");
+	struct warehouse *wh = open_first("?compression=none");
 	struct error err;
 
 	(void)state;

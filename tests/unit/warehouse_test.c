@@ -16,8 +16,10 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "http/http_sync.h"
 #include "warehouse/chdb.h"
 #include "warehouse/clickhouse_url.h"
+#include "warehouse/compress.h"
 #include "warehouse/driver.h"
 #include "warehouse/native.h"
 #include "warehouse/outcome.h"
@@ -224,12 +226,14 @@ static void test_urls(void **state)
 	assert_string_equal(parts.password, "p:/");
 	assert_string_equal(parts.database, "dA");
 	assert_string_equal(parts.ca_file, "/x y");
-	assert_true(parts.gzip);
+	assert_int_equal(parts.compression, COMPRESS_GZIP);
 	assert_int_equal(clickhouse_url_parse("//h", true, arena, &parts, &err), 0);
 	assert_string_equal(parts.origins[0], "https://h:8443");
 	assert_null(parts.user);
 	assert_null(parts.database);
-	assert_false(parts.gzip);
+	assert_int_equal(parts.compression, compress_default());
+	assert_int_equal(clickhouse_url_parse("//h?compression=none", true, arena, &parts, &err), 0);
+	assert_int_equal(parts.compression, COMPRESS_NONE);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		if (clickhouse_url_parse(bad[i], false, arena, &parts, &err) == 0)
 			fail_msg("%s was taken", bad[i]);
@@ -240,6 +244,41 @@ static void test_urls(void **state)
 	assert_null(warehouse_database("clickhouse://h", arena));
 	assert_null(warehouse_database("chdb:/var/lib/x", arena));
 	arena_free(&arena);
+}
+
+/* What one build has another lacks; the message says what there is. */
+static void test_compressions(void **state)
+{
+	static const char *const names[] = {"gzip", "lz4", "zstd"};
+	static const unsigned char methods[] = {0, 0x82, 0x90};
+	char text[3000];
+	const struct http_piece pieces[] = {{"INSERT", 6}, {text, sizeof(text)}};
+	enum compression how;
+	struct error err;
+	struct buf out;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	for (size_t i = 0; i < 3; i++) {
+		if (compress_find(names[i], &how, &err) < 0) {
+			assert_non_null(strstr(err.text, "this build of sluice has none, gzip"));
+			continue;
+		}
+		buf_init(&out);
+		compress_pieces(&out, how, pieces, 2);
+		assert_true(out.len < 200);
+		if (how != COMPRESS_GZIP) {	/* method, size with the header, size unpacked; then the next block */
+			size_t first = (size_t)(unsigned char)out.data[17];
+
+			assert_memory_equal(out.data + 16, &methods[i], 1);
+			assert_memory_equal(out.data + 21, "\x06\0\0\0", 4);
+			assert_memory_equal(out.data + 16 + first + 16, &methods[i], 1);
+			assert_memory_equal(out.data + 16 + first + 21, "\xb8\x0b\0\0", 4);
+		}
+		buf_fini(&out);
+	}
+	assert_int_equal(compress_find("brotli", &how, &err), -1);
+	assert_int_equal(err.code, ERR_INPUT);
 }
 
 static void test_library_search(void **state)
@@ -482,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_open_refusals),
 		cmocka_unit_test(test_urls),
+		cmocka_unit_test(test_compressions),
 		cmocka_unit_test(test_library_search),
 		cmocka_unit_test(test_create_statement),
 		cmocka_unit_test(test_insert_settings),
