@@ -35,6 +35,7 @@ struct driver_query {
 	int64_t deadline_ms;	/* from now; 0: none */
 	size_t max_bytes;	/* more output is ERR_LIMIT */
 	size_t host;		/* 0: any; else only the host-th of ops->hosts */
+	bool again;		/* does no harm twice: any host's answer will do, each has the whole deadline */
 	const struct driver_table *table;	/* only when ops->tables; NULL: none */
 };
 
@@ -71,6 +72,10 @@ struct warehouse_ops {
 		    struct error *err);
 	/* How many hosts a query may be put to one by one; NULL: 1. */
 	size_t (*hosts)(const void *conn);
+	/* Whether the host-th gave no answer when it was last asked; NULL: never. */
+	bool (*silent)(const void *conn, size_t host);
+	/* See warehouse_since_ms; NULL: 0. */
+	int64_t (*since)(const void *conn);
 	/* Ends the connection and frees it. */
 	void (*close)(void *conn);
 	/*

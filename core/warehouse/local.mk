@@ -2,6 +2,7 @@
 core_libcore_a_SOURCES += \
 	core/warehouse/chdb.c core/warehouse/chdb.h \
 	core/warehouse/clickhouse.c \
+	core/warehouse/clickhouse_hosts.c core/warehouse/clickhouse_hosts.h \
 	core/warehouse/clickhouse_url.c core/warehouse/clickhouse_url.h \
 	core/warehouse/compress.c core/warehouse/compress.h \
 	core/warehouse/driver.h \

@@ -14,6 +14,7 @@
 #include "warehouse/sql.h"
 
 #define FSYNC_SETTINGS "fsync_after_insert = 1, fsync_part_directory = 1"
+#define CHANGE_MS 60000		/* replicas agree on a change, which takes its time */
 #define DEDUP_WINDOW "non_replicated_deduplication_window = 100"
 
 static bool given(const char *text)
@@ -50,7 +51,7 @@ static int describe_keys(struct warehouse *wh, struct arena *arena, struct wareh
 	sql_text(&sql, table->database, strlen(table->database));
 	buf_adds(&sql, " AND name = ");
 	sql_text(&sql, table->name, strlen(table->name));
-	rc = warehouse_run(wh, &sql, &out, err);
+	rc = warehouse_run(wh, &sql, WAREHOUSE_LOOK_MS, &out, err);
 	if (rc == 0 && out.len == 0)
 		rc = error_set(err, ERR_NOT_FOUND, "table %s.%s does not exist", table->database,
 			       table->name);
@@ -108,7 +109,7 @@ const struct warehouse_table *warehouse_describe(struct warehouse *wh, struct ar
 	found->name = arena_strdup(arena, table);
 	buf_adds(&sql, "DESCRIBE TABLE ");
 	sql_table(&sql, database, table);
-	rc = warehouse_run(wh, &sql, &out, err);
+	rc = warehouse_run(wh, &sql, WAREHOUSE_LOOK_MS, &out, err);
 	if (rc == 0) {
 		read_columns(arena, &out, found);
 		rc = describe_keys(wh, arena, found, err);
@@ -160,7 +161,7 @@ int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *s
 	buf_init(&sql);
 	buf_adds(&sql, "CREATE DATABASE IF NOT EXISTS ");
 	sql_name(&sql, spec->database);
-	rc = warehouse_run(wh, &sql, NULL, err);
+	rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	buf_clear(&sql);
 	buf_adds(&sql, "CREATE TABLE IF NOT EXISTS ");
 	sql_table(&sql, spec->database, spec->name);
@@ -176,7 +177,7 @@ int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *s
 		add_settings(wh, &sql, spec);
 	}
 	if (rc == 0)
-		rc = warehouse_run(wh, &sql, NULL, err);
+		rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	if (rc < 0)
 		error_prefix(err, "creating table %s.%s", spec->database, spec->name);
 	buf_fini(&sql);
@@ -291,7 +292,7 @@ static int raise_durability(struct warehouse *wh, const struct warehouse_table *
 	buf_adds(&sql, "ALTER TABLE ");
 	sql_table(&sql, spec->database, spec->name);
 	buf_adds(&sql, " MODIFY SETTING " FSYNC_SETTINGS);
-	rc = warehouse_run(wh, &sql, NULL, err);
+	rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	if (rc < 0)
 		error_prefix(err, "setting fsync for table %s.%s", spec->database, spec->name);
 	buf_fini(&sql);
@@ -325,23 +326,39 @@ static int ensure(struct warehouse *wh, const struct warehouse_table *spec, stru
 	return rc;
 }
 
+/* On every host that answers, of those that did when last asked or of the others. -1: one answered with no. */
+static int ensure_on(struct warehouse *wh, const struct warehouse_table *spec, bool silent, size_t *made_r,
+		     struct error *err)
+{
+	size_t hosts = warehouse_hosts(wh);
+	bool refused = false;
+
+	*made_r = 0;
+	for (size_t host = 1; host <= hosts && !refused; host++) {
+		if ((wh->ops->silent && wh->ops->silent(wh->conn, host)) != silent)
+			continue;
+		wh->host = hosts > 1 ? host : 0;
+		if (ensure(wh, spec, err) == 0)
+			++*made_r;
+		else
+			refused = wh->code != 0 || err->code == ERR_INPUT;
+	}
+	wh->host = 0;
+	return refused ? -1 : 0;
+}
+
 int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
 {
-	size_t hosts = warehouse_hosts(wh), answered = 0;
 	struct error local = {0};
-	bool refused = false;
+	size_t made;
+	int rc;
 
 	if (spec->durability == WAREHOUSE_QUORUM && !wh->features.quorum)
 		return error_set(err, ERR_INPUT, "table %s.%s: durability quorum needs replicas, which %s: "
 				 "has not", spec->database, spec->name, wh->ops->scheme);
-	for (size_t host = 1; host <= hosts && !refused; host++) {
-		wh->host = hosts > 1 ? host : 0;
-		if (ensure(wh, spec, &local) == 0)
-			answered++;
-		else
-			refused = wh->code != 0 || local.code == ERR_INPUT;
-	}
-	wh->host = 0;
+	rc = ensure_on(wh, spec, false, &made, &local);
+	if (rc == 0 && made == 0)
+		rc = ensure_on(wh, spec, true, &made, &local);
 	/* A host that is away does not keep the others from their work. */
-	return answered == 0 || refused ? error_set(err, local.code, "%s", local.text) : 0;
+	return rc < 0 || made == 0 ? error_set(err, local.code, "%s", local.text) : 0;
 }

@@ -21,7 +21,6 @@
 #include "warehouse/sql.h"
 
 #define QUERY_OUTPUT_MAX ((size_t)256 << 20)
-#define FEATURES_DEADLINE_MS 10000
 
 #define DRIVERS_MAX 8
 
@@ -84,13 +83,14 @@ static int ask_features(struct warehouse *wh, struct error *err)
 		"UNION ALL "
 		"SELECT concat('mt ', name) FROM system.merge_tree_settings WHERE name IN "
 		"('non_replicated_deduplication_window', 'fsync_after_insert')";
+	struct driver_query query = {.sql = sql, .deadline_ms = WAREHOUSE_LOOK_MS, .again = true};
 	struct buf out, field;
 	const char *at, *end;
 	int rc;
 
 	buf_init(&out);
 	buf_init(&field);
-	rc = warehouse_query(wh, sql, "TSV", FEATURES_DEADLINE_MS, &out, err);
+	rc = warehouse_ask(wh, &query, &out, err);
 	if (rc == 0) {
 		at = out.data;
 		end = out.data + out.len;
@@ -195,9 +195,17 @@ size_t warehouse_hosts(const struct warehouse *wh)
 	return wh->ops->hosts ? wh->ops->hosts(wh->conn) : 1;
 }
 
-int warehouse_run(struct warehouse *wh, const struct buf *sql, struct buf *out, struct error *err)
+int64_t warehouse_since_ms(const struct warehouse *wh)
 {
-	return warehouse_query(wh, sql->data, "TSV", 0, out, err);
+	return wh->ops->since ? wh->ops->since(wh->conn) : 0;
+}
+
+int warehouse_run(struct warehouse *wh, const struct buf *sql, int64_t deadline_ms, struct buf *out,
+		  struct error *err)
+{
+	struct driver_query query = {.sql = sql->data, .deadline_ms = deadline_ms, .again = true};
+
+	return warehouse_ask(wh, &query, out, err);
 }
 
 #define SETTINGS_MAX 8

@@ -67,6 +67,12 @@ const struct warehouse_features *warehouse_features(const struct warehouse *wh);
 bool warehouse_remote(const char *url);
 /* The database that the URL names, in arena, or NULL. The URL is not checked otherwise. */
 const char *warehouse_database(const char *url, struct arena *arena);
+/*
+ * Monotonic time since which every host has answered whenever it was asked; 0:
+ * it is in this process; INT64_MAX: one gave no answer when last asked, or was
+ * never asked. All handles of a process know the same.
+ */
+int64_t warehouse_since_ms(const struct warehouse *wh);
 /* The ClickHouse error code of the last failed call, 0 when the server gave none. */
 int warehouse_code(const struct warehouse *wh);
 

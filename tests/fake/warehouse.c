@@ -29,7 +29,8 @@ struct fake_row {
 static struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t opened;
-	bool closed, away;
+	bool closed, away, deaf;
+	char question[2000];
 	size_t waiting, lookups, mixed, orphans;
 	struct fake_row *rows;
 	size_t count, cap;
@@ -147,6 +148,7 @@ static void look_up(const char *sql, struct buf *out)
 	const char *list = strstr(sql, " IN ("), *next;
 	char quoted[ID_MAX + 3], from[80];
 
+	str_format(fake.question, sizeof(fake.question), "%s", sql);
 	while (list != NULL && (next = strstr(list + 1, " IN (")) != NULL)
 		list = next;
 	for (const char *at = list; at != NULL && (at = strchr(at, ',')) != NULL; at++)
@@ -162,6 +164,22 @@ static void look_up(const char *sql, struct buf *out)
 	}
 }
 
+/* The table that a statement is about is missing; making it helps. */
+static bool is_missing(const char *sql)
+{
+	const char *name = strstr(sql, ".`");
+	char table[64];
+	int at;
+
+	if (name == NULL)
+		return false;
+	str_format(table, sizeof(table), "%.*s", (int)strcspn(name + 2, "`"), name + 2);
+	at = table_of(table);
+	if (fake.tables[at].fault == FAKE_MISSING && str_starts(sql, "CREATE TABLE"))
+		fake.tables[at].fault = FAKE_NONE;
+	return fake.tables[at].fault == FAKE_MISSING;
+}
+
 static int fake_query(void *conn, const struct driver_query *query, struct buf *out, int *code_r, struct error *err)
 {
 	int rc = 0;
@@ -170,6 +188,11 @@ static int fake_query(void *conn, const struct driver_query *query, struct buf *
 	pthread_mutex_lock(&fake.mutex);
 	if (fake.away)
 		rc = failed(0, code_r, ERR_IO, err, "connection refused");
+	else if (fake.deaf && (strstr(query->sql, "system.processes") != NULL ||
+			       str_starts(query->sql, "SELECT DISTINCT")))
+		rc = failed(0, code_r, ERR_TIMEOUT, err, "no answer");
+	else if (is_missing(query->sql))
+		rc = failed(60, code_r, ERR_IO, err, "Code: 60. DB::Exception: Table does not exist");
 	else if (strstr(query->sql, "system.processes") != NULL)
 		for (size_t i = 0; i < fake.orphans; i++)
 			buf_adds(out, "node/events/1/1\t0\n");
@@ -233,6 +256,8 @@ static int insert_into(int table, const struct driver_insert *insert, int *code_
 	read_block(table, insert->data, insert->len);
 	if (fault == FAKE_IO || fake.away)
 		rc = failed(0, code_r, ERR_IO, err, "connection refused");
+	else if (fault == FAKE_MISSING)
+		rc = failed(60, code_r, ERR_IO, err, "Code: 60. DB::Exception: Table does not exist");
 	else if (fault == FAKE_BUSY)
 		rc = failed(252, code_r, ERR_IO, err, "Code: 252. DB::Exception: Too many parts (300)");
 	else if (fault == FAKE_UNCLEAR_LOST || fault == FAKE_UNCLEAR_STORED)
@@ -280,7 +305,8 @@ void fake_warehouse_add(void)
 void fake_warehouse_reset(void)
 {
 	pthread_mutex_lock(&fake.mutex);
-	fake.closed = fake.away = false;
+	fake.closed = fake.away = fake.deaf = false;
+	fake.question[0] = '\0';
 	fake.orphans = 0;
 	ops.dies_with_process = true;
 	fake.count = fake.lookups = fake.mixed = fake.token_count = 0;
@@ -307,6 +333,18 @@ void fake_warehouse_orphans(size_t running)
 	ops.dies_with_process = false;
 	fake.orphans = running;
 	pthread_mutex_unlock(&fake.mutex);
+}
+
+void fake_warehouse_deaf(bool deaf)
+{
+	pthread_mutex_lock(&fake.mutex);
+	fake.deaf = deaf;
+	pthread_mutex_unlock(&fake.mutex);
+}
+
+const char *fake_warehouse_question(void)
+{
+	return fake.question;
 }
 
 void fake_warehouse_away(bool away)
