@@ -18,6 +18,8 @@
 
 /* A longer list of values narrows nothing. */
 #define FILTER_VALUES 256
+/* Newer servers take a statement of 128 KiB beside a table; escaping may double a value. */
+#define FILTER_BYTES ((size_t)32 << 10)
 /* An insert that nobody waits for is told to stop after so many times its deadline; until it is gone: */
 #define KILL_DEADLINES 2
 #define ORPHANS_MS 1000
@@ -35,7 +37,7 @@ struct lookup {
 	struct warehouse_text *ids;	/* of rows */
 	size_t count;
 	struct warehouse_filter *filters;
-	size_t filter_count;
+	size_t filter_count, filter_bytes;
 };
 
 static int compare_values(const void *a, const void *b)
@@ -86,18 +88,22 @@ static void gather(struct lookup *lookup)
 static void filter_values(struct lookup *lookup, size_t column)
 {
 	struct warehouse_text *values = arena_alloc(lookup->arena, lookup->count * sizeof(*values));
-	size_t count = 0;
+	size_t count = 0, bytes = lookup->filter_bytes;
 
 	for (size_t i = 0; i < lookup->count; i++)
 		values[i].bytes = native_cell_string(lookup->batch->block, column, lookup->rows[i], &values[i].len);
 	qsort(values, lookup->count, sizeof(*values), compare_values);
 	for (size_t i = 0; i < lookup->count; i++)
-		if (count == 0 || warehouse_text_compare(&values[i], &values[count - 1]) != 0)
+		if (count == 0 || warehouse_text_compare(&values[i], &values[count - 1]) != 0) {
+			bytes += values[i].len;
 			values[count++] = values[i];
-	if (count <= FILTER_VALUES)
-		lookup->filters[lookup->filter_count++] = (struct warehouse_filter){
-			.column = lookup->writer->table->columns[column].name, .values = values, .value_count = count
-		};
+		}
+	if (count > FILTER_VALUES || bytes > FILTER_BYTES)
+		return;
+	lookup->filter_bytes = bytes;
+	lookup->filters[lookup->filter_count++] = (struct warehouse_filter){
+		.column = lookup->writer->table->columns[column].name, .values = values, .value_count = count
+	};
 }
 
 static void filter_time(struct lookup *lookup, size_t column)

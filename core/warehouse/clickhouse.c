@@ -136,6 +136,8 @@ static void post_init(struct post *post, const struct connection *conn, int64_t 
 		/* Whole ones: older servers know no others. */
 		str_format(seconds, sizeof(seconds), "%" PRId64, (deadline_ms + 999) / 1000);
 		http_add_query(&post->address, "max_execution_time", seconds);
+		/* A profile may say otherwise: that what was done until then is enough. */
+		http_add_query(&post->address, "timeout_overflow_mode", "throw");
 	}
 }
 

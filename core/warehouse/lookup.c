@@ -15,6 +15,9 @@
 #include "warehouse/internal.h"
 #include "warehouse/sql.h"
 
+/* A profile may say otherwise: a part of the answer would be taken for all of it. */
+#define WHOLE " SETTINGS read_overflow_mode = 'throw', set_overflow_mode = 'throw', distinct_overflow_mode = 'throw', " \
+	"result_overflow_mode = 'throw', timeout_overflow_mode = 'throw', skip_unavailable_shards = 0"
 #define TABLE_BYTES ((size_t)16 << 20)	/* of identities in one statement */
 
 struct sorted {
@@ -166,7 +169,9 @@ static int with_lists(struct search *search, struct error *err)
 	while (rc == 0 && done < lookup->id_count) {
 		buf_clear(&sql);
 		buf_add(&sql, search->head.data, search->head.len);
-		done += add_ids(&sql, search->wh->ops->query_bytes, lookup->ids + done, lookup->id_count - done);
+		done += add_ids(&sql, search->wh->ops->query_bytes - strlen(WHOLE), lookup->ids + done,
+				lookup->id_count - done);
+		buf_adds(&sql, WHOLE);
 		rc = ask_all(search, sql.data, NULL, err);
 	}
 	buf_fini(&sql);
@@ -200,7 +205,7 @@ static int with_table(struct search *search, struct error *err)
 	buf_init(&structure);
 	buf_init(&data);
 	rc = find_structure(search, &structure, err);
-	buf_adds(&search->head, "(SELECT id FROM sluice_ids)");
+	buf_adds(&search->head, "(SELECT id FROM sluice_ids)" WHOLE);
 	table.structure = structure.data;
 	for (size_t i = 0; rc == 0 && i < lookup->id_count; i++) {
 		sql_tsv_text(&data, lookup->ids[i].bytes, lookup->ids[i].len);

@@ -27,6 +27,11 @@ static bool is_merge_tree(const char *engine)
 	return strstr(engine, "MergeTree") != NULL;
 }
 
+static bool is_replicated(const char *engine)
+{
+	return str_starts(engine, "Replicated") || str_starts(engine, "Shared");
+}
+
 /* The SETTINGS part of an engine's full text. */
 static char *settings_of(struct arena *arena, const char *engine_full)
 {
@@ -148,7 +153,7 @@ static void add_settings(struct warehouse *wh, struct buf *sql, const struct war
 		add_setting(sql, &any, own);
 	if (wh->features.fsync && spec->durability == WAREHOUSE_FSYNC && !strstr(own, "fsync_"))
 		add_setting(sql, &any, FSYNC_SETTINGS);
-	if (wh->features.dedup_window && !str_starts(spec->engine, "Replicated") &&
+	if (wh->features.dedup_window && !is_replicated(spec->engine) &&
 	    !strstr(own, "deduplication_window"))
 		add_setting(sql, &any, DEDUP_WINDOW);
 }
@@ -278,23 +283,28 @@ static int compare(const struct warehouse_table *spec, const struct warehouse_ta
 	return rc;
 }
 
-static int raise_durability(struct warehouse *wh, const struct warehouse_table *spec,
-			    const struct warehouse_table *real, struct error *err)
+/* What a table that was there before lacks of the settings that it would be made with. */
+static int raise_settings(struct warehouse *wh, const struct warehouse_table *spec,
+			  const struct warehouse_table *real, struct error *err)
 {
+	bool fsync = spec->durability == WAREHOUSE_FSYNC && wh->features.fsync &&
+		(!strstr(real->settings, "fsync_after_insert = 1") ||
+		 !strstr(real->settings, "fsync_part_directory = 1"));
+	bool window = wh->features.dedup_window && !is_replicated(real->engine) &&
+		!strstr(real->settings, "deduplication_window");
 	struct buf sql;
 	int rc;
 
-	if (spec->durability != WAREHOUSE_FSYNC || !wh->features.fsync || !is_merge_tree(real->engine) ||
-	    (strstr(real->settings, "fsync_after_insert = 1") &&
-	     strstr(real->settings, "fsync_part_directory = 1")))
+	if (!is_merge_tree(real->engine) || (!fsync && !window))
 		return 0;
 	buf_init(&sql);
 	buf_adds(&sql, "ALTER TABLE ");
 	sql_table(&sql, spec->database, spec->name);
-	buf_adds(&sql, " MODIFY SETTING " FSYNC_SETTINGS);
+	buf_printf(&sql, " MODIFY SETTING %s%s%s", fsync ? FSYNC_SETTINGS : "", fsync && window ? ", " : "",
+		   window ? DEDUP_WINDOW : "");
 	rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	if (rc < 0)
-		error_prefix(err, "setting fsync for table %s.%s", spec->database, spec->name);
+		error_prefix(err, "changing the settings of table %s.%s", spec->database, spec->name);
 	buf_fini(&sql);
 	return rc;
 }
@@ -302,7 +312,7 @@ static int raise_durability(struct warehouse *wh, const struct warehouse_table *
 /* Elsewhere insert_quorum is silently ignored. */
 static int check_quorum(const struct warehouse_table *spec, const char *engine, struct error *err)
 {
-	if (spec->durability != WAREHOUSE_QUORUM || str_starts(engine, "Replicated") || str_starts(engine, "Shared"))
+	if (spec->durability != WAREHOUSE_QUORUM || is_replicated(engine))
 		return 0;
 	return error_set(err, ERR_INPUT, "table %s.%s: durability quorum needs a Replicated table, not %s: create it so, "
 			 "or choose another durability", spec->database, spec->name, engine);
@@ -321,7 +331,7 @@ static int ensure(struct warehouse *wh, const struct warehouse_table *spec, stru
 	if (!real)
 		error_set(err, local.code, "%s", local.text);
 	else if (check_quorum(spec, real->engine, err) == 0 && compare(spec, real, err) == 0)
-		rc = raise_durability(wh, spec, real, err);
+		rc = raise_settings(wh, spec, real, err);
 	arena_free(&arena);
 	return rc;
 }

@@ -6,6 +6,7 @@
 #include "warehouse/warehouse.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -209,6 +210,7 @@ int warehouse_run(struct warehouse *wh, const struct buf *sql, int64_t deadline_
 }
 
 #define SETTINGS_MAX 8
+#define QUORUM_MS ((int64_t)600000)	/* the servers' own default */
 
 /* Older servers know no majority, only a number. */
 static const char *quorum_of(const struct warehouse_features *f)
@@ -216,8 +218,9 @@ static const char *quorum_of(const struct warehouse_features *f)
 	return strtol(f->version, NULL, 10) >= 23 ? "auto" : "2";
 }
 
+/* deadline: the insert's, as text; borrowed. */
 static size_t insert_settings(const struct warehouse *wh, const struct warehouse_insert *insert,
-			      struct driver_setting *settings)
+			      const char *deadline, struct driver_setting *settings)
 {
 	const struct warehouse_features *f = &wh->features;
 	bool dedup = insert->dedup_token && f->dedup_token;
@@ -234,8 +237,10 @@ static size_t insert_settings(const struct warehouse *wh, const struct warehouse
 		settings[n++] = (struct driver_setting){"insert_deduplicate", dedup ? "1" : "0"};
 	if (f->log_comment && insert->query_id)
 		settings[n++] = (struct driver_setting){"log_comment", insert->query_id};
-	if (insert->durability == WAREHOUSE_QUORUM)
+	if (insert->durability == WAREHOUSE_QUORUM) {
 		settings[n++] = (struct driver_setting){"insert_quorum", quorum_of(f)};
+		settings[n++] = (struct driver_setting){"insert_quorum_timeout", deadline};
+	}
 	if (f->distributed_sync)
 		settings[n++] = (struct driver_setting){"insert_distributed_sync", "1"};
 	assert(n <= SETTINGS_MAX);
@@ -259,10 +264,13 @@ int warehouse_insert(struct warehouse *wh, const struct warehouse_insert *insert
 	struct driver_insert driver = {.settings = settings, .query_id = insert->query_id,
 				       .deadline_ms = insert->deadline_ms};
 	struct error local = {0};
+	char deadline[32];
 	struct buf sql, data;
 	int rc;
 
 	wh->code = 0;
+	str_format(deadline, sizeof(deadline), "%" PRId64, insert->deadline_ms > 0 ? insert->deadline_ms :
+		   QUORUM_MS);
 	if (insert->durability == WAREHOUSE_QUORUM && !wh->features.quorum)
 		return error_set(err, ERR_INPUT, "durability quorum needs replicas, which %s: has not",
 				 wh->ops->scheme);
@@ -272,7 +280,7 @@ int warehouse_insert(struct warehouse *wh, const struct warehouse_insert *insert
 	if (!insert->data)
 		native_block_encode(insert->block, 0, native_block_rows(insert->block), &data);
 	driver.into = sql.data;
-	driver.setting_count = insert_settings(wh, insert, settings);
+	driver.setting_count = insert_settings(wh, insert, deadline, settings);
 	driver.data = insert->data ? insert->data->data : data.data;
 	driver.len = insert->data ? insert->data->len : data.len;
 	rc = wh->ops->insert(wh->conn, &driver, &wh->code, &local);

@@ -279,7 +279,7 @@ static void test_what_is_sent(void **state)
 
 	(void)state;
 	assert_int_equal(insert(wh, 1, 1500, &err), 0);
-	assert_true(str_starts(fakes[0]->last.data, "POST /?wait_end_of_query=1&max_execution_time=2&query_id=node%2Fsink%2F1"
+	assert_true(str_starts(fakes[0]->last.data, "POST /?wait_end_of_query=1&max_execution_time=2&timeout_overflow_mode=throw&query_id=node%2Fsink%2F1"
 		"%2F7&async_insert=0&insert_deduplication_token=to%26ken&deduplicate_insert=enable&log_comment=node%2F"
 		"sink%2F1%2F7&insert_distributed_sync=1 HTTP/1.1\r\n"));
 	assert_non_null(strstr(fakes[0]->last.data, "\r\nX-ClickHouse-User: me\r\n"));

@@ -151,7 +151,7 @@ static void look_up(const char *sql, struct buf *out)
 	str_format(fake.question, sizeof(fake.question), "%s", sql);
 	while (list != NULL && (next = strstr(list + 1, " IN (")) != NULL)
 		list = next;
-	for (const char *at = list; at != NULL && (at = strchr(at, ',')) != NULL; at++)
+	for (const char *at = list, *end = strstr(sql, ") SETTINGS "); at != NULL && (at = strchr(at, ',')) < end; at++)
 		fake.lookups++;
 	fake.lookups++;
 	for (size_t i = 0; i < fake.count; i++) {

@@ -176,6 +176,7 @@ static void test_outcomes(void **state)
 	assert_int_equal(outcome_insert(252, "Too many parts (3000)", ERR_UNCLEAR), ERR_BUSY);
 	assert_int_equal(outcome_insert(252, "Too many partitions for single INSERT block", ERR_UNCLEAR),
 			 ERR_IO);
+	assert_int_equal(outcome_insert(252, "Too many parts (300) in table '_e.partitions'", ERR_UNCLEAR), ERR_BUSY);
 	assert_int_equal(outcome_insert(159, "", ERR_IO), ERR_UNCLEAR);
 	assert_int_equal(outcome_insert(60, "", ERR_UNCLEAR), ERR_IO);
 	assert_int_equal(outcome_insert(241, "", ERR_UNCLEAR), ERR_IO);
@@ -378,7 +379,8 @@ static void test_insert_settings(void **state)
 	fake_ops.quorum = true;
 	wh = open_fake(old);
 	assert_int_equal(insert_one(wh, NULL, WAREHOUSE_QUORUM, &err), 0);
-	assert_string_equal(fake.asked.data, "INSERT INTO `_e`.`t` (`id`) insert_deduplicate=0 insert_quorum=2\n");
+	assert_string_equal(fake.asked.data, "INSERT INTO `_e`.`t` (`id`) insert_deduplicate=0 insert_quorum=2 "
+			    "insert_quorum_timeout=600000\n");
 	warehouse_close(&wh);
 	wh = open_fake(answers);
 	assert_int_equal(insert_one(wh, NULL, WAREHOUSE_QUORUM, &err), 0);
@@ -439,7 +441,7 @@ static void test_lookup_in_several_statements(void **state)
 		"'2020-01-01 00:00:00' AND `when` <= 'it\\'s' AND `id` IN ('id 0','id 1',"));
 	for (char *line = strtok(fake.asked.data, "\n"); line; line = strtok(NULL, "\n")) {
 		assert_true(strlen(line) <= 1000);
-		assert_true(str_ends(line, "')"));
+		assert_non_null(strstr(line, "') SETTINGS read_overflow_mode = 'throw', "));
 		statements++;
 	}
 	assert_true(statements >= 2);
@@ -471,7 +473,8 @@ static void test_ensure_compares(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const char *const answers[] = {NEW_SERVER, "DESCRIBE", cases[i].columns, "system.tables",
 			"MergeTree\ttoYYYYMM(when)\tid\tMergeTree ORDER BY id SETTINGS "
-			"fsync_after_insert = 1, fsync_part_directory = 1\n", NULL};
+			"fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 7\n",
+			NULL};
 		struct warehouse *wh = open_fake(answers);
 
 		error_clear(&err);
@@ -483,7 +486,7 @@ static void test_ensure_compares(void **state)
 	}
 }
 
-static void test_ensure_raises_durability(void **state)
+static void test_ensure_raises_settings(void **state)
 {
 	static const char *const answers[] = {NEW_SERVER, "DESCRIBE", "id\tString\t\t\nwhen\tDateTime\t\t\n",
 		"system.tables", "MergeTree\t\tid\tMergeTree ORDER BY id SETTINGS index_granularity = 8192\n",
@@ -494,7 +497,7 @@ static void test_ensure_raises_durability(void **state)
 	(void)state;
 	assert_int_equal(warehouse_ensure_table(wh, &spec, &err), 0);
 	assert_non_null(strstr(fake.asked.data, "ALTER TABLE `_e`.`t` MODIFY SETTING fsync_after_insert = 1, "
-			       "fsync_part_directory = 1\n"));
+			       "fsync_part_directory = 1, non_replicated_deduplication_window = 100\n"));
 	warehouse_close(&wh);
 }
 
@@ -528,7 +531,7 @@ int main(void)
 		cmocka_unit_test(test_insert_outcomes),
 		cmocka_unit_test(test_lookup_in_several_statements),
 		cmocka_unit_test(test_ensure_compares),
-		cmocka_unit_test(test_ensure_raises_durability),
+		cmocka_unit_test(test_ensure_raises_settings),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
