@@ -387,6 +387,39 @@ static void test_content_is_told_from_the_table(void **state)
 	native_block_free(&block);
 }
 
+/* One code, two meanings: parts are merged if one waits, too many partitions stay too many. */
+static void test_too_many_of_what(void **state)
+{
+	struct warehouse_table table = table_of("crowded", id_and_n, 2);
+	struct native_block *block = block_for(&table);
+	struct error err = {0};
+	int rc = 0;
+
+	(void)state;
+	table.settings = "parts_to_delay_insert = 1, parts_to_throw_insert = 2";
+	must(warehouse_ensure_table(wh, &table, &err), &err);
+	expect("SYSTEM STOP MERGES", "");
+	put_id(block, "x", 0);
+	for (int i = 0; rc == 0 && i < 10; i++)
+		rc = insert_as(wh, "crowded", block, NULL, NULL, &err);
+	assert_int_equal(rc, -1);
+	assert_int_equal(err.code, ERR_BUSY);
+	assert_int_equal(warehouse_code(wh), 252);
+	expect("SYSTEM START MERGES", "");
+	if (has_constraints()) {	/* older servers count no partitions */
+		table.name = "partitions";
+		table.settings = NULL;
+		table.partition_by = "n";
+		must(warehouse_ensure_table(wh, &table, &err), &err);
+		for (uint64_t i = 1; i < 200; i++)
+			put_id(block, "x", i);
+		assert_int_equal(insert_as(wh, "partitions", block, NULL, NULL, &err), -1);
+		assert_int_equal(err.code, ERR_IO);
+		assert_int_equal(warehouse_code(wh), 252);
+	}
+	native_block_free(&block);
+}
+
 static void test_cut_block_inserts_nothing(void **state)
 {
 	struct native_block *block = id_table("cut");
@@ -873,6 +906,7 @@ static int run_all(void)
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_one_block_is_one_part),
 		cmocka_unit_test(test_content_is_told_from_the_table),
+		cmocka_unit_test(test_too_many_of_what),
 		cmocka_unit_test(test_cut_block_inserts_nothing),
 		cmocka_unit_test(test_repeated_batches),
 		cmocka_unit_test(test_insert_past_its_deadline),
