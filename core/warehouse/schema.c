@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "warehouse/engine.h"
 #include "warehouse/internal.h"
 #include "warehouse/sql.h"
 
@@ -20,16 +21,6 @@
 static bool given(const char *text)
 {
 	return text && *text;
-}
-
-static bool is_merge_tree(const char *engine)
-{
-	return strstr(engine, "MergeTree") != NULL;
-}
-
-static bool is_replicated(const char *engine)
-{
-	return str_starts(engine, "Replicated") || str_starts(engine, "Shared");
 }
 
 /* The SETTINGS part of an engine's full text. */
@@ -153,9 +144,45 @@ static void add_settings(struct warehouse *wh, struct buf *sql, const struct war
 		add_setting(sql, &any, own);
 	if (wh->features.fsync && spec->durability == WAREHOUSE_FSYNC && !strstr(own, "fsync_"))
 		add_setting(sql, &any, FSYNC_SETTINGS);
-	if (wh->features.dedup_window && !is_replicated(spec->engine) &&
+	if (wh->features.dedup_window && !engine_replicates(spec->engine) &&
 	    !strstr(own, "deduplication_window"))
 		add_setting(sql, &any, DEDUP_WINDOW);
+}
+
+/* With an identity, rows that differ in it alone have to stay apart. */
+static void add_order(struct buf *sql, const struct warehouse_table *spec)
+{
+	bool any = given(spec->order_by), more = spec->identity && !(any && engine_orders_by(spec->order_by, spec->identity));
+
+	buf_printf(sql, " ORDER BY (%s", any ? spec->order_by : more ? "" : "tuple()");
+	if (more) {
+		buf_adds(sql, any ? ", " : "");
+		sql_name(sql, spec->identity);
+	}
+	buf_addc(sql, ')');
+}
+
+static int create_statement(struct warehouse *wh, const struct warehouse_table *spec, struct buf *sql,
+			    struct error *err)
+{
+	buf_adds(sql, "CREATE TABLE IF NOT EXISTS ");
+	sql_table(sql, spec->database, spec->name);
+	for (size_t i = 0; i < spec->column_count; i++) {
+		buf_adds(sql, i ? ", " : " (");
+		add_column(sql, &spec->columns[i]);
+	}
+	buf_adds(sql, ") ENGINE = ");
+	if (!spec->identity)
+		buf_adds(sql, spec->engine);
+	else if (engine_add_replacing(sql, spec->engine, err) < 0)
+		return -1;
+	if (given(spec->partition_by))
+		buf_printf(sql, " PARTITION BY %s", spec->partition_by);
+	if (engine_merges(spec->engine)) {
+		add_order(sql, spec);
+		add_settings(wh, sql, spec);
+	}
+	return 0;
 }
 
 int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
@@ -168,19 +195,8 @@ int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *s
 	sql_name(&sql, spec->database);
 	rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	buf_clear(&sql);
-	buf_adds(&sql, "CREATE TABLE IF NOT EXISTS ");
-	sql_table(&sql, spec->database, spec->name);
-	for (size_t i = 0; i < spec->column_count; i++) {
-		buf_adds(&sql, i ? ", " : " (");
-		add_column(&sql, &spec->columns[i]);
-	}
-	buf_printf(&sql, ") ENGINE = %s", spec->engine);
-	if (given(spec->partition_by))
-		buf_printf(&sql, " PARTITION BY %s", spec->partition_by);
-	if (is_merge_tree(spec->engine)) {
-		buf_printf(&sql, " ORDER BY (%s)", given(spec->order_by) ? spec->order_by : "tuple()");
-		add_settings(wh, &sql, spec);
-	}
+	if (rc == 0)
+		rc = create_statement(wh, spec, &sql, err);
 	if (rc == 0)
 		rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	if (rc < 0)
@@ -290,12 +306,12 @@ static int raise_settings(struct warehouse *wh, const struct warehouse_table *sp
 	bool fsync = spec->durability == WAREHOUSE_FSYNC && wh->features.fsync &&
 		(!strstr(real->settings, "fsync_after_insert = 1") ||
 		 !strstr(real->settings, "fsync_part_directory = 1"));
-	bool window = wh->features.dedup_window && !is_replicated(real->engine) &&
+	bool window = wh->features.dedup_window && !engine_replicates(real->engine) &&
 		!strstr(real->settings, "deduplication_window");
 	struct buf sql;
 	int rc;
 
-	if (!is_merge_tree(real->engine) || (!fsync && !window))
+	if (!engine_merges(real->engine) || (!fsync && !window))
 		return 0;
 	buf_init(&sql);
 	buf_adds(&sql, "ALTER TABLE ");
@@ -312,10 +328,29 @@ static int raise_settings(struct warehouse *wh, const struct warehouse_table *sp
 /* Elsewhere insert_quorum is silently ignored. */
 static int check_quorum(const struct warehouse_table *spec, const char *engine, struct error *err)
 {
-	if (spec->durability != WAREHOUSE_QUORUM || is_replicated(engine))
+	if (spec->durability != WAREHOUSE_QUORUM || engine_replicates(engine))
 		return 0;
 	return error_set(err, ERR_INPUT, "table %s.%s: durability quorum needs a Replicated table, not %s: create it so, "
 			 "or choose another durability", spec->database, spec->name, engine);
+}
+
+/*
+ * A table is not changed into one that replaces; one that replaces by something
+ * else would make different events one. What is no MergeTree passes rows on.
+ */
+static int check_replacing(const struct warehouse_table *spec, const struct warehouse_table *real, struct error *err)
+{
+	if (!spec->identity || !engine_merges(real->engine))
+		return 0;
+	if (!engine_replaces(real->engine))
+		return error_set(err, ERR_INPUT, "table %s.%s: warehouse.engine is replacing, but the table is a %s, which "
+				 "stays as it is: RENAME TABLE it, start again, and copy its rows into the new one; or set "
+				 "warehouse.engine to plain", spec->database, spec->name, real->engine);
+	if (!engine_orders_by(real->order_by, spec->identity))
+		return error_set(err, ERR_INPUT, "table %s.%s: a %s ordered by (%s) makes rows one that differ in %s: "
+				 "RENAME TABLE it, and let a new one be made", spec->database, spec->name, real->engine,
+				 real->order_by, spec->identity);
+	return 0;
 }
 
 static int ensure(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
@@ -330,7 +365,8 @@ static int ensure(struct warehouse *wh, const struct warehouse_table *spec, stru
 			warehouse_describe(wh, arena, spec->database, spec->name, &local);
 	if (!real)
 		error_set(err, local.code, "%s", local.text);
-	else if (check_quorum(spec, real->engine, err) == 0 && compare(spec, real, err) == 0)
+	else if (check_quorum(spec, real->engine, err) == 0 && check_replacing(spec, real, err) == 0 &&
+		 compare(spec, real, err) == 0)
 		rc = raise_settings(wh, spec, real, err);
 	arena_free(&arena);
 	return rc;

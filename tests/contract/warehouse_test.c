@@ -222,6 +222,28 @@ static void test_quorum_needs_replicas(void **state)
 	assert_int_equal(err.code, ERR_INPUT);
 }
 
+/* A second row of an event, as a window that remains may bring it, goes away again. */
+static void test_replacing(void **state)
+{
+	struct warehouse_table table = table_of("replacing", id_and_n, 2);
+	struct native_block *block = block_for(&table);
+	struct error err = {0};
+
+	(void)state;
+	table.order_by = "n";
+	table.identity = "id";
+	must(warehouse_ensure_table(wh, &table, &err), &err);
+	must(warehouse_ensure_table(wh, &table, &err), &err);
+	put_id(block, "a", 1);
+	put_id(block, "b", 1);
+	insert_all("replacing", block);
+	insert_all("replacing", block);
+	expect("SELECT count() FROM " DB ".replacing FINAL", "2\n");
+	expect("OPTIMIZE TABLE " DB ".replacing FINAL", "");
+	expect("SELECT id FROM " DB ".replacing ORDER BY id", "a\nb\n");
+	native_block_free(&block);
+}
+
 static void test_names_cannot_break_out(void **state)
 {
 	static const struct warehouse_column columns[] = {
@@ -901,6 +923,7 @@ static int run_all(void)
 		cmocka_unit_test(test_ensure_refuses_another_shape),
 		cmocka_unit_test(test_ensure_raises_durability),
 		cmocka_unit_test(test_quorum_needs_replicas),
+		cmocka_unit_test(test_replacing),
 		cmocka_unit_test(test_names_cannot_break_out),
 		cmocka_unit_test(test_every_type),
 		cmocka_unit_test(test_slices),

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD
+from harness import BUILD, QUEUES, Daemon, Sim, poll
 from servers import ClickHouse, Tls, free_port
 
 pytestmark = pytest.mark.skipif(not ClickHouse.installed(), reason="clickhouse-server is not installed")
@@ -64,6 +64,41 @@ def test_a_server_in_another_time_zone(tmp_path):
         assert done.returncode == 0, done.stdout
         done = contract(clickhouse.url(), "test_every_type")
         assert done.returncode == 0, done.stdout
+
+
+def test_plain_tables_become_replacing_ones(server, tmp_path):
+    """As the manual says it; then rows that stand twice, as what remains of exactly-once may bring them, go away."""
+    sim = Sim(tmp_path)
+    daemon = Daemon(tmp_path, sim.url, warehouse=server.url(database="events"))
+    tables = [f"events.{table}" for table in QUEUES.values()]
+    try:
+        daemon.start()
+        daemon.ctl("submit", "refresh_profile_basic", "handle=user_{i}", "profile_id=null", "--count", "5")
+        daemon.wait_idle()
+        daemon.stop()
+        with open(daemon.config, "a") as config:
+            config.write("warehouse: {engine: replacing}\n")
+        daemon.start(ready=False)
+        poll("the plain tables to be refused", lambda: "is a MergeTree, which stays as it is" in daemon.tail())
+        daemon.stop()
+        for table in tables:
+            server.query(f"RENAME TABLE {table} TO {table}_plain")
+        daemon.start()
+        for table in tables:
+            server.query(f"INSERT INTO {table} SELECT * FROM {table}_plain")
+        daemon.ctl("submit", "refresh_profile_basic", "handle=user_{i}", "profile_id=null", "--count", "5")
+        daemon.wait_idle()
+        for queue, (committed, rows, distinct) in daemon.books().items():
+            assert rows == distinct == committed, (queue, committed, rows, distinct)
+        for table in tables:
+            rows = server.query(f"SELECT count() FROM {table}")
+            server.query(f"INSERT INTO {table} SELECT * FROM {table}")
+            assert server.query(f"SELECT count() FROM {table} FINAL") == rows
+            server.query(f"OPTIMIZE TABLE {table} FINAL")
+            assert server.query(f"SELECT count() FROM {table}") == rows
+    finally:
+        daemon.stop()
+        sim.stop()
 
 
 def test_wrong_password(server):

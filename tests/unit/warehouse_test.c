@@ -21,6 +21,7 @@
 #include "warehouse/clickhouse_url.h"
 #include "warehouse/compress.h"
 #include "warehouse/driver.h"
+#include "warehouse/engine.h"
 #include "warehouse/native.h"
 #include "warehouse/outcome.h"
 #include "warehouse/sql.h"
@@ -337,6 +338,64 @@ static void test_create_statement(void **state)
 	assert_null(wh);
 }
 
+static void test_engines(void **state)
+{
+	static const struct { const char *plain, *replacing; } cases[] = {
+		{"MergeTree", "ReplacingMergeTree"}, {"MergeTree()", "ReplacingMergeTree()"},
+		{"ReplicatedMergeTree('/t', '{replica}')", "ReplicatedReplacingMergeTree('/t', '{replica}')"},
+		{"ReplacingMergeTree(at)", "ReplacingMergeTree(at)"}, {"SummingMergeTree", NULL}, {"Memory", NULL},
+	};
+	struct error err;
+	struct buf out;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		buf_init(&out);
+		assert_int_equal(engine_add_replacing(&out, cases[i].plain, &err), cases[i].replacing ? 0 : -1);
+		if (cases[i].replacing)
+			assert_string_equal(out.data, cases[i].replacing);
+		else
+			assert_non_null(strstr(err.text, "has no variant that replaces"));
+		buf_fini(&out);
+	}
+	assert_true(engine_orders_by("a, event_id", "event_id"));
+	assert_true(engine_orders_by("`event_id` , a", "event_id"));
+	assert_true(engine_orders_by("f(a, ')\\','), event_id", "event_id"));
+	assert_false(engine_orders_by("a, cityHash64(event_id), b", "event_id"));
+	assert_false(engine_orders_by("f(a, event_id)", "event_id"));
+	assert_false(engine_orders_by("my_event_id, event_id2, 'event_id'", "event_id"));
+	assert_false(engine_orders_by("", "event_id"));
+}
+
+/* The shape of a table, and what ensure says of it when rows are to be replaced by identity. */
+static void test_ensure_replacing(void **state)
+{
+	static const struct { const char *engine, *order, *wanted; } cases[] = {
+		{"ReplacingMergeTree", "when, id", ""}, {"Distributed", "", ""},
+		{"MergeTree", "id", "table _e.t: warehouse.engine is replacing, but the table is a MergeTree"},
+		{"ReplacingMergeTree", "when", "a ReplacingMergeTree ordered by (when) makes rows one that differ in id"},
+	};
+	struct warehouse_table replacing = spec;
+	struct error err = {0};
+
+	(void)state;
+	replacing.identity = "id";
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char keys[200];
+		const char *const answers[] = {"version()", "version 18.16.1\n", "DESCRIBE",
+			"id\tString\t\t\nwhen\tDateTime\t\t\n", "system.tables", keys, NULL};
+		struct warehouse *wh = open_fake(answers);
+
+		str_format(keys, sizeof(keys), "%s\t\t%s\t\n", cases[i].engine, cases[i].order);
+		assert_int_equal(warehouse_ensure_table(wh, &replacing, &err), *cases[i].wanted ? -1 : 0);
+		if (*cases[i].wanted) {
+			assert_int_equal(err.code, ERR_INPUT);
+			assert_non_null(strstr(err.text, cases[i].wanted));
+		}
+		warehouse_close(&wh);
+	}
+}
+
 static int insert_one(struct warehouse *wh, const char *token, enum warehouse_durability durability,
 		      struct error *err)
 {
@@ -527,6 +586,8 @@ int main(void)
 		cmocka_unit_test(test_compressions),
 		cmocka_unit_test(test_library_search),
 		cmocka_unit_test(test_create_statement),
+		cmocka_unit_test(test_engines),
+		cmocka_unit_test(test_ensure_replacing),
 		cmocka_unit_test(test_insert_settings),
 		cmocka_unit_test(test_insert_outcomes),
 		cmocka_unit_test(test_lookup_in_several_statements),
