@@ -25,7 +25,7 @@
 #include "warehouse/outcome.h"
 #include "warehouse/warehouse.h"
 
-#define QUERY_BYTES ((size_t)8 << 20)
+#define TABLE_BYTES ((size_t)16 << 20)
 #define MAX_QUERY_SIZE "33554432"
 #define CONNECT_MS 5000
 #define NO_DEADLINE_MS ((int64_t)24 * 3600 * 1000)
@@ -396,7 +396,7 @@ static int clickhouse_insert(void *state, const struct driver_insert *insert, in
 }
 
 #define OPS(name, opener) { \
-	.scheme = name, .quorum = true, .tables = true, .query_bytes = QUERY_BYTES, .open = opener, \
+	.scheme = name, .quorum = true, .table_bytes = TABLE_BYTES, .open = opener, \
 	.hosts = clickhouse_hosts, .silent = clickhouse_silent, .since = clickhouse_since, .close = clickhouse_close, .query = clickhouse_query, .insert = clickhouse_insert \
 }
 

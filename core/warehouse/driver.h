@@ -36,7 +36,7 @@ struct driver_query {
 	size_t max_bytes;	/* more output is ERR_LIMIT */
 	size_t host;		/* 0: any; else only the host-th of ops->hosts */
 	bool again;		/* does no harm twice: any host's answer will do, each has the whole deadline */
-	const struct driver_table *table;	/* only when ops->tables; NULL: none */
+	const struct driver_table *table;	/* NULL: none */
 };
 
 struct driver_insert {
@@ -59,8 +59,7 @@ struct warehouse_ops {
 	const char *scheme;		/* "chdb": what stands before the colon of the URL */
 	bool dies_with_process;		/* an INSERT cannot outlive the process that made it */
 	bool quorum;			/* insert_quorum means something */
-	bool tables;			/* queries may bring a driver_table */
-	size_t query_bytes;		/* the longest statement it may be asked */
+	size_t table_bytes;		/* the most that a driver_table may hold */
 
 	/*
 	 * Connects, now or with the first call. rest is what follows "scheme:",

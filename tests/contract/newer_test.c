@@ -24,7 +24,6 @@
 #include "base/str.h"
 #include "warehouse/driver.h"
 #include "warehouse/native.h"
-#include "warehouse/sql.h"
 #include "warehouse/warehouse.h"
 
 #define DB "newer"
@@ -37,33 +36,13 @@ static size_t killed;
 
 /* The driver: the embedded engine, told about and asked like a server. */
 
-/* What comes along with a statement is a table of a subquery here. */
-static void add_table(struct buf *sql, const struct driver_query *query)
-{
-	buf_printf(sql, "WITH %s AS (SELECT * FROM format(TSV, ", query->table->name);
-	sql_text(sql, query->table->structure, strlen(query->table->structure));
-	buf_adds(sql, ", ");
-	sql_text(sql, query->table->data, query->table->len);
-	buf_printf(sql, ")) %s", query->sql);
-}
-
 static int newer_query(void *conn, const struct driver_query *query, struct buf *out, int *code_r, struct error *err)
 {
-	struct driver_query passed = *query;
-	struct buf sql;
-	int rc;
+	int rc = warehouse_chdb.query(conn, query, out, code_r, err);
 
-	buf_init(&sql);
-	if (query->table) {
-		add_table(&sql, query);
-		passed.sql = sql.data;
-		passed.len = sql.len;
-	}
-	rc = warehouse_chdb.query(conn, &passed, out, code_r, err);
 	killed += rc == 0 && str_starts(query->sql, "KILL QUERY");
 	if (rc == 0 && orphan && strstr(query->sql, "system.processes"))
 		buf_printf(out, "%s\t1\n", orphan);
-	buf_fini(&sql);
 	return rc;
 }
 
@@ -76,7 +55,7 @@ static int newer_insert(void *conn, const struct driver_insert *insert, int *cod
 }
 
 static struct warehouse_ops newer = {
-	.scheme = "newer", .quorum = true, .tables = true, .query = newer_query, .insert = newer_insert
+	.scheme = "newer", .quorum = true, .query = newer_query, .insert = newer_insert
 };
 
 /* Helpers */
@@ -219,7 +198,7 @@ static int open_group(void **state)
 	(void)state;
 	newer.open = warehouse_chdb.open;
 	newer.close = warehouse_chdb.close;
-	newer.query_bytes = warehouse_chdb.query_bytes;
+	newer.table_bytes = warehouse_chdb.table_bytes;
 	warehouse_add_driver(&newer);
 	wh = warehouse_open(url, NULL, &err);
 	if (wh && warehouse_ensure_table(wh, &table, &err) == 0)

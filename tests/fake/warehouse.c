@@ -142,25 +142,23 @@ static int failed(int code, int *code_r, enum error_code kind, struct error *err
 	return error_set(err, kind, "%s", text);
 }
 
-/* The identities that the statement names and the table has, as RowBinary. */
-static void look_up(const char *sql, struct buf *out)
+/* The identities that come along (TSV, of a String without anything to escape) and the table has, as RowBinary. */
+static void look_up(const struct driver_query *query, struct buf *out)
 {
-	const char *list = strstr(sql, " IN ("), *next;
-	char quoted[ID_MAX + 3], from[80];
+	const char *at = query->table->data, *end = at + query->table->len;
+	char id[ID_MAX], from[80];
 
-	str_format(fake.question, sizeof(fake.question), "%s", sql);
-	while (list != NULL && (next = strstr(list + 1, " IN (")) != NULL)
-		list = next;
-	for (const char *at = list, *end = strstr(sql, ") SETTINGS "); at != NULL && (at = strchr(at, ',')) < end; at++)
+	str_format(fake.question, sizeof(fake.question), "%s", query->sql);
+	for (; at < end; at = strchr(at, '\n') + 1) {
+		str_format(id, sizeof(id), "%.*s", (int)strcspn(at, "\n"), at);
 		fake.lookups++;
-	fake.lookups++;
-	for (size_t i = 0; i < fake.count; i++) {
-		str_format(quoted, sizeof(quoted), "'%s'", fake.rows[i].id);
-		str_format(from, sizeof(from), ".`%s` ", fake.tables[fake.rows[i].table].name);
-		if (strstr(list, quoted) == NULL || strstr(sql, from) == NULL)
-			continue;
-		buf_addc(out, (char)strlen(fake.rows[i].id));
-		buf_adds(out, fake.rows[i].id);
+		for (size_t i = 0; i < fake.count; i++) {
+			str_format(from, sizeof(from), ".`%s` ", fake.tables[fake.rows[i].table].name);
+			if (!str_eq(fake.rows[i].id, id) || strstr(query->sql, from) == NULL)
+				continue;
+			buf_addc(out, (char)strlen(id));
+			buf_adds(out, id);
+		}
 	}
 }
 
@@ -203,7 +201,7 @@ static int fake_query(void *conn, const struct driver_query *query, struct buf *
 	else if (strstr(query->sql, "system.settings") != NULL)
 		buf_adds(out, "version 26.1\nutc 1\nset insert_deduplication_token\n");
 	else if (str_starts(query->sql, "SELECT DISTINCT assumeNotNull"))
-		look_up(query->sql, out);
+		look_up(query, out);
 	else if (!str_starts(query->sql, "SELECT ") && !str_starts(query->sql, "INSERT "))
 		rc = 0;
 	else if (fake.answer == NULL)
@@ -291,7 +289,7 @@ static int fake_insert(void *conn, const struct driver_insert *insert, int *code
 }
 
 static struct warehouse_ops ops = {
-	.scheme = "fake", .dies_with_process = true, .query_bytes = 1 << 20,
+	.scheme = "fake", .dies_with_process = true, .table_bytes = 1 << 20,
 	.open = fake_open, .close = fake_close, .query = fake_query, .insert = fake_insert
 };
 
