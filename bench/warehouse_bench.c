@@ -41,12 +41,9 @@ static void die(const struct error *err)
 
 static struct native_block *make_block(size_t rows)
 {
-	static const char metrics[] = "{\"followers\": 123456, \"following\": 789, \"posts\": 1011, \"engagement\": 0.0312}";
-	static const char dimensions[] = "{\"biography\": \"photos of places and of people\", \"category\": \"creator\", "
-		"\"profile_pic_url\": \"https://cdn.example/t51.2885-19/11821123_1618033945078321_n.jpg\"}";
 	struct native_block *block = native_block_new();
 	struct error err;
-	char text[64];
+	char text[400];
 
 	for (size_t i = 0; i < COLUMNS; i++)
 		if (native_block_add(block, columns[i].name, columns[i].type, &err) < 0)
@@ -61,8 +58,14 @@ static struct native_block *make_block(size_t rows)
 		native_put_string(block, 4, text, strlen(text), NULL);
 		native_put_time(block, 5, 1795000000 + (int64_t)(i % 3600), NULL);
 		native_put_time(block, 6, 1795000000, NULL);
-		native_put_string(block, 7, metrics, sizeof(metrics) - 1, NULL);
-		native_put_string(block, 8, dimensions, sizeof(dimensions) - 1, NULL);
+		snprintf(text, sizeof(text), "{\"followers\": %" PRIu64 ", \"following\": %" PRIu64 ", \"posts\": %" PRIu64
+			 ", \"engagement\": 0.%06" PRIu64 "}", random_u64() % 1000000, random_u64() % 5000,
+			 random_u64() % 2000, random_u64() % 1000000);
+		native_put_string(block, 7, text, strlen(text), NULL);
+		snprintf(text, sizeof(text), "{\"biography\": \"photos of places and of %" PRIx64 "\", \"category\": "
+			 "\"creator\", \"profile_pic_url\": \"https://cdn.example/t51.2885-19/%" PRIu64 "_%" PRIu64
+			 "_n.jpg\"}", random_u64(), random_u64() % 100000000, random_u64() % 10000000000000000);
+		native_put_string(block, 8, text, strlen(text), NULL);
 		native_block_end_row(block);
 	}
 	return block;
