@@ -556,6 +556,22 @@ static void test_suspects_wait_for_orphans(void **state)
 	assert_false(stats_of(bench, 0).open);
 }
 
+/* It runs for twice as long as an insert may take: it is told to stop, and until it has nobody looks anything up. */
+static void test_old_orphans_are_told_to_stop(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_orphans(2);
+	fake_warehouse_orphan_age(1900);
+	put_events(bench, "q", "a", 0, 20);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, stats_of(bench, 0).attempts > 1);
+	assert_int_equal(fake_warehouse_lookups(), 0);
+	fake_warehouse_orphan_age(2100);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 20);
+}
+
 /* One host of several is away: no suspect can be looked up, and no fresh row has to wait for that. */
 static void test_suspects_wait_for_a_silent_host(void **state)
 {
@@ -830,6 +846,7 @@ int main(void)
 		TEST(test_restart_after_the_insert),
 		TEST(test_restart_before_the_insert),
 		TEST(test_suspects_wait_for_orphans),
+		TEST(test_old_orphans_are_told_to_stop),
 		TEST(test_suspects_wait_for_a_silent_host),
 		TEST(test_missing_table_is_made),
 		TEST(test_moved_suspects_are_asked_for_twice), TEST(test_warehouse_away_at_start),

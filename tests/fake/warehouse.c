@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -31,6 +32,7 @@ static struct {
 	pthread_cond_t opened;
 	bool closed, away, deaf;
 	char question[2000];
+	int orphan_age_ms;
 	size_t waiting, lookups, mixed, orphans;
 	struct fake_row *rows;
 	size_t count, cap;
@@ -178,6 +180,15 @@ static bool is_missing(const char *sql)
 	return fake.tables[at].fault == FAKE_MISSING;
 }
 
+/* Running for longer than the first bound of the question: who asks wants it stopped. */
+static bool is_too_old(const char *sql)
+{
+	const char *bound = strstr(sql, "elapsed * 1000 > ");
+
+	assert(bound != NULL);
+	return fake.orphan_age_ms > strtoll(bound + strlen("elapsed * 1000 > "), NULL, 10);
+}
+
 static int fake_query(void *conn, const struct driver_query *query, struct buf *out, int *code_r, struct error *err)
 {
 	int rc = 0;
@@ -193,7 +204,9 @@ static int fake_query(void *conn, const struct driver_query *query, struct buf *
 		rc = failed(60, code_r, ERR_IO, err, "Code: 60. DB::Exception: Table does not exist");
 	else if (strstr(query->sql, "system.processes") != NULL)
 		for (size_t i = 0; i < fake.orphans; i++)
-			buf_adds(out, "node/events/1/1\t0\n");
+			buf_printf(out, "node/events/1/%zu\t%d\n", i, is_too_old(query->sql));
+	else if (str_starts(query->sql, "KILL QUERY WHERE query_id = 'node/events/1/"))
+		fake.orphans--;
 	else if (str_starts(query->sql, "DESCRIBE TABLE"))
 		buf_adds(out, "id\tString\t\t\nv\tNullable(String)\t\t\nat\tDateTime\t\t\n");
 	else if (strstr(query->sql, "FROM system.tables") != NULL)
@@ -306,6 +319,7 @@ void fake_warehouse_reset(void)
 	fake.closed = fake.away = fake.deaf = false;
 	fake.question[0] = '\0';
 	fake.orphans = 0;
+	fake.orphan_age_ms = 0;
 	ops.dies_with_process = true;
 	fake.count = fake.lookups = fake.mixed = fake.token_count = 0;
 	fake.refuse[0] = '\0';
@@ -330,6 +344,13 @@ void fake_warehouse_orphans(size_t running)
 	pthread_mutex_lock(&fake.mutex);
 	ops.dies_with_process = false;
 	fake.orphans = running;
+	pthread_mutex_unlock(&fake.mutex);
+}
+
+void fake_warehouse_orphan_age(int ms)
+{
+	pthread_mutex_lock(&fake.mutex);
+	fake.orphan_age_ms = ms;
 	pthread_mutex_unlock(&fake.mutex);
 }
 

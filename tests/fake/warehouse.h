@@ -29,6 +29,8 @@ void fake_warehouse_fail(const char *table, enum fake_fault fault, int times);
 void fake_warehouse_refuse_ids(const char *text);
 /* From now on handles are of a server, where INSERTs outlive their process, and so many of them run. */
 void fake_warehouse_orphans(size_t running);
+/* How long they have been running; told to stop they do. */
+void fake_warehouse_orphan_age(int ms);
 /* Rows are taken, but what is asked about tables and inserts gets no answer: one host of several is away. */
 void fake_warehouse_deaf(bool deaf);
 /* The last look-up, or "". The next one changes it. */
