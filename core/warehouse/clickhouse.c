@@ -52,7 +52,7 @@ struct post {
 	size_t piece_count;
 	int64_t deadline_ms;
 	size_t max_body;
-	bool again;		/* may be sent again, to another host, when there was no answer */
+	bool again;		/* quick, and may be sent again, to another host, when there was no answer */
 };
 
 /* Life */
@@ -176,28 +176,40 @@ static struct http_response *post_to(struct connection *conn, size_t at, const s
 	buf_add(&url, post->address.data, post->address.len);
 	request.url = url.data;
 	response = http_sync_post(conn->http, &request, sent_r, err);
-	/* What is too long is an answer, too. */
-	hosts_mark(conn->hosts, at, response || err->code == ERR_LIMIT || err->code == ERR_INPUT);
 	buf_fini(&url);
 	return response;
 }
 
-/* A host that gave no answer is asked something harmless before it is trusted with anything else. */
-static bool answers(struct connection *conn, size_t at, int64_t until_ms, struct error *err)
+/* Asks something harmless: a host that gave no answer, before it is trusted with anything else or given up. */
+static bool answers(struct connection *conn, size_t at, int64_t deadline_ms, struct error *err)
 {
-	int64_t now = clock_mono_ms(), half = (until_ms - now) / 2;	/* the other is for the next host */
 	struct http_response *response;
 	enum http_sent sent;
 	struct post post;
 
-	post_init(&post, conn, half < 1 ? 1 : half < CONNECT_MS ? half : CONNECT_MS, ANSWER_BYTES);
+	deadline_ms = deadline_ms < 1 ? 1 : deadline_ms < CONNECT_MS ? deadline_ms : CONNECT_MS;
+	post_init(&post, conn, deadline_ms, ANSWER_BYTES);
 	post_piece(&post, "SELECT 1", strlen("SELECT 1"));
-	response = post_to(conn, at, &post, now + post.deadline_ms, &sent, err);
+	response = post_to(conn, at, &post, clock_mono_ms() + deadline_ms, &sent, err);
+	hosts_mark(conn->hosts, at, response);
 	buf_fini(&post.address);
 	if (!response)
 		return false;
 	http_response_free(&response);
 	return true;
+}
+
+/* post_to, and what it says about the host: one that is slow at something is not away, and what is too long is an answer. */
+static struct http_response *ask(struct connection *conn, size_t at, const struct post *post, int64_t until_ms,
+				 enum http_sent *sent_r, struct error *err)
+{
+	struct http_response *response = post_to(conn, at, post, until_ms, sent_r, err);
+
+	if (!response && err->code == ERR_TIMEOUT && *sent_r != HTTP_SENT_NOTHING && !post->again)
+		answers(conn, at, post->deadline_ms, &(struct error){0});
+	else
+		hosts_mark(conn->hosts, at, response || err->code == ERR_LIMIT || err->code == ERR_INPUT);
+	return response;
 }
 
 /* Tries the next host only as long as none can know of the request, unless it may be sent again. */
@@ -214,11 +226,12 @@ static struct http_response *send_post(struct connection *conn, const struct pos
 		tried[at] = true;
 		if (post->again) {
 			until = clock_mono_ms() + post->deadline_ms;
-		} else if (hosts_silent(conn->hosts, at) && !answers(conn, at, until, err)) {
+		} else if (hosts_silent(conn->hosts, at) &&
+			   !answers(conn, at, (until - clock_mono_ms()) / 2, err)) {	/* the other half is the next host's */
 			*sent_r = HTTP_SENT_NOTHING;
 			continue;
 		}
-		response = post_to(conn, at, post, until, sent_r, err);
+		response = ask(conn, at, post, until, sent_r, err);
 	} while (!response && (post->again || (*sent_r == HTTP_SENT_NOTHING && clock_mono_ms() < until)) &&
 		 hosts_choose(conn->hosts, tried) < count);
 	mem_free(&tried);
@@ -323,7 +336,7 @@ static int clickhouse_query(void *state, const struct driver_query *query, struc
 	else
 		post_piece(&post, query->sql, query->len);
 	post.again = query->again;
-	response = query->host ? post_to(conn, query->host - 1, &post, clock_mono_ms() + post.deadline_ms, &sent, err) :
+	response = query->host ? ask(conn, query->host - 1, &post, clock_mono_ms() + post.deadline_ms, &sent, err) :
 		send_post(conn, &post, &sent, err);
 	if (response) {
 		rc = judge(response, out ? OUTPUT : IGNORED, ERR_IO, code_r, err);

@@ -35,7 +35,7 @@ struct driver_query {
 	int64_t deadline_ms;	/* from now; 0: none */
 	size_t max_bytes;	/* more output is ERR_LIMIT */
 	size_t host;		/* 0: any; else only the host-th of ops->hosts */
-	bool again;		/* does no harm twice: any host's answer will do, each has the whole deadline */
+	bool again;		/* quick, and no harm twice: any host's answer will do, each has the whole deadline */
 	const struct driver_table *table;	/* NULL: none */
 };
 
