@@ -283,7 +283,8 @@ static void deliver(struct direct *direct, const struct store_outbox_row *rows, 
 			.events = rows[i].events,
 			.created_ms = rows[i].created_ms,
 			.suspect = rows[i].id <= direct->start_id || letter != NULL,
-			.suspect_ms = direct->start_ms,
+			/* Another node's reader may have been at work until then. */
+			.suspect_ms = direct->hold != NULL ? direct->start_ms : 0,
 			.letter = letter != NULL,
 			.headers = rows[i].headers,
 		};

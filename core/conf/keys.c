@@ -196,6 +196,7 @@ static const struct conf_type conf_plugin_options = {"section", "a mapping", opt
 static const char *const mode_words[] = {"single", "processes", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
 static const char *const durability_words[] = {"inserted", "fsync", "quorum", NULL};
+static const char *const engine_words[] = {"plain", "replacing", NULL};
 static const char *const unrouted_words[] = {"error", "drop", NULL};
 
 #define END {NULL}
@@ -331,6 +332,13 @@ static const struct conf_key suspect_keys[] = {
 	END
 };
 static const struct conf_section suspect_section = {.keys = suspect_keys};
+
+static const struct conf_key warehouse_keys[] = {
+	{"engine", &conf_word, AT(conf_model, engine), .fallback = "plain", .words = engine_words,
+	 .doc = "whether the tables that are made keep rows apart that are equal in their identity"},
+	END
+};
+static const struct conf_section warehouse_section = {.keys = warehouse_keys};
 
 static const struct conf_key restart_keys[] = {
 	{"first", &conf_duration, AT(conf_model, restart_first_ms), BOUNDS(1, HOUR), .fallback = "1s",
@@ -513,6 +521,7 @@ static const struct conf_key root_keys[] = {
 	{"relay", &conf_struct, .section = &relay_section, .doc = "outbox to message broker"},
 	{"breaker", &conf_struct, .section = &breaker_section, .doc = "when the warehouse fails"},
 	{"suspects", &conf_struct, .section = &suspect_section, .doc = "events that may be doubles"},
+	{"warehouse", &conf_struct, .section = &warehouse_section, .doc = "the tables of the warehouse"},
 	{"restart", &conf_struct, .section = &restart_section, .doc = "processes that died"},
 	{"gateway", &conf_struct, .section = &gateway_section, .doc = "kept for a later version"},
 	{"defaults", &conf_struct, AT(conf_root, defaults), .flags = CONF_FILE_ONLY, .section = &default_section,

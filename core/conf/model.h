@@ -22,6 +22,7 @@ struct conf_errors;		/* what is wrong, with positions: conf/errors.h */
 
 enum conf_mode { CONF_SINGLE, CONF_PROCESSES };
 enum conf_durability { CONF_INSERTED, CONF_FSYNC, CONF_QUORUM };
+enum conf_engine { CONF_PLAIN, CONF_REPLACING };
 
 struct conf_pair {
 	const char *name, *value;
@@ -130,6 +131,7 @@ struct conf_model {
 	int64_t memory_max;			/* per worker and sink process, 256 MiB */
 	int64_t drain_ms;			/* 30 s */
 	int64_t suspect_wait_ms;		/* H: 180 s; 0 with chdb: */
+	enum conf_engine engine;		/* of tables that are made */
 	int breaker_failures;			/* 5 */
 	int64_t breaker_first_ms, breaker_cap_ms;		/* 1 s, 60 s */
 	int64_t restart_first_ms, restart_cap_ms;		/* 1 s, 60 s */

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/uuid.h"
+#include "log/log.h"
 #include "sink/decode.h"
 #include "sink/table.h"
 #include "warehouse/native.h"
@@ -22,6 +23,8 @@
 #define ALL_BAD_ROWS 10
 /* Rows tried one by one over the whole batch before the table is blamed. */
 #define SAMPLES 32
+#define UNKNOWN_TABLE 60
+#define UNKNOWN_DATABASE 81
 
 struct batch *batch_new(void *owner)
 {
@@ -71,6 +74,7 @@ void batch_add(struct batch *batch, const struct bus_message *message)
 	batch->suspect |= message->suspect;
 	if (message->suspect_ms > batch->suspect_ms)
 		batch->suspect_ms = message->suspect_ms;
+	batch->moved |= message->suspect && message->suspect_ms != 0;
 }
 
 size_t batch_count_events(const struct bus_message *message)
@@ -395,10 +399,8 @@ static int prepare(struct batch *batch, struct writer *writer)
 	return batch->suspect ? batch_lookup(batch, writer, &batch->err) : 0;
 }
 
-void batch_attempt(struct batch *batch, struct writer *writer)
+static void try_once(struct batch *batch, struct writer *writer)
 {
-	error_clear(&batch->err);
-	batch->counts = (struct batch_counts){ 0 };
 	if (batch->block == NULL)
 		batch_decode(batch, writer);
 	if (prepare(batch, writer) < 0) {
@@ -407,4 +409,24 @@ void batch_attempt(struct batch *batch, struct writer *writer)
 	}
 	batch->outcome = BATCH_DONE;
 	insert_all(batch, writer);
+}
+
+/* A host that was away when the tables were made has none. */
+static void make_missing_table(const struct batch *batch, struct writer *writer)
+{
+	int code = writer->wh != NULL ? warehouse_code(writer->wh) : 0;
+	struct error err;
+
+	if (batch->outcome == BATCH_DONE || (code != UNKNOWN_TABLE && code != UNKNOWN_DATABASE))
+		return;
+	if (sink_table_ensure(writer->table, writer->wh, writer->durability, &err) == 0)
+		log_info("made the table where it was missing sink=%s", writer->table->sink->name);
+}
+
+void batch_attempt(struct batch *batch, struct writer *writer)
+{
+	error_clear(&batch->err);
+	batch->counts = (struct batch_counts){ 0 };
+	try_once(batch, writer);
+	make_missing_table(batch, writer);
 }

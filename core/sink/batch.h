@@ -50,7 +50,7 @@ enum batch_outcome {
 	BATCH_DONE,		/* every row is settled or a letter */
 	BATCH_BUSY,		/* the warehouse asks to wait */
 	BATCH_UNCLEAR,		/* some rows may have arrived: they are suspect now */
-	BATCH_EARLY,		/* suspects that may not be looked up before wait_ms are over */
+	BATCH_EARLY,		/* suspects that may not, or cannot, be looked up before wait_ms are over */
 	BATCH_FAILED		/* the table's fault, or the server's */
 };
 
@@ -72,6 +72,8 @@ struct batch {
 	bool resolver;			/* came as suspects, to their one reader */
 	int64_t taken_ms;		/* loop time: when its first message came */
 	int64_t suspect_ms;		/* wall clock: the latest time that its suspects wait from; 0: the start */
+	bool moved;			/* … some of them by a consumer that ran beside this one */
+	int64_t heard_ms;		/* monotonic: since then every host has been heard of once; 0: not yet */
 	int64_t not_before_ms;		/* loop time: no attempt earlier */
 
 	struct native_block *block;	/* NULL until the first attempt decoded the messages */
@@ -108,6 +110,8 @@ struct writer {
 	int64_t hold_ms;		/* how long suspects wait before they are looked up */
 	bool away;			/* the last call got no answer from the warehouse */
 	int64_t answered_ms;		/* monotonic time of its first answer after that; 0: it was never away */
+	int64_t lookup_pause_ms;	/* lookups fail: how long they were put off last … */
+	int64_t lookup_after_ms;	/* … and monotonic time before which none is tried */
 };
 
 /* Takes note of whether the warehouse answered: err is NULL after success. */
@@ -131,7 +135,7 @@ void batch_add_letter(struct batch *batch, const struct bus_letter *letter);
 void batch_decode(struct batch *batch, struct writer *writer);
 /*
  * batch_lookup.c: settles those suspect rows that the table has or that repeat
- * others. -1: cannot be asked now; sets outcome and, when it is too early, wait_ms.
+ * others. -1: cannot be asked now; sets outcome to BATCH_EARLY, and wait_ms.
  */
 int batch_lookup(struct batch *batch, struct writer *writer, struct error *err);
 

@@ -18,9 +18,16 @@
 
 /* A longer list of values narrows nothing. */
 #define FILTER_VALUES 256
+/* Newer servers take a statement of 128 KiB beside a table; escaping may double a value. */
+#define FILTER_BYTES ((size_t)32 << 10)
 /* An insert that nobody waits for is told to stop after so many times its deadline; until it is gone: */
 #define KILL_DEADLINES 2
 #define ORPHANS_MS 1000
+/* A host that does not say this soon what it is doing is away. */
+#define LOOK_MS 5000
+/* A look-up that failed is tried again after so long, doubling. */
+#define PAUSE_FIRST_MS 1000
+#define PAUSE_CAP_MS 60000
 
 struct lookup {
 	struct batch *batch;
@@ -30,7 +37,7 @@ struct lookup {
 	struct warehouse_text *ids;	/* of rows */
 	size_t count;
 	struct warehouse_filter *filters;
-	size_t filter_count;
+	size_t filter_count, filter_bytes;
 };
 
 static int compare_values(const void *a, const void *b)
@@ -81,18 +88,22 @@ static void gather(struct lookup *lookup)
 static void filter_values(struct lookup *lookup, size_t column)
 {
 	struct warehouse_text *values = arena_alloc(lookup->arena, lookup->count * sizeof(*values));
-	size_t count = 0;
+	size_t count = 0, bytes = lookup->filter_bytes;
 
 	for (size_t i = 0; i < lookup->count; i++)
 		values[i].bytes = native_cell_string(lookup->batch->block, column, lookup->rows[i], &values[i].len);
 	qsort(values, lookup->count, sizeof(*values), compare_values);
 	for (size_t i = 0; i < lookup->count; i++)
-		if (count == 0 || warehouse_text_compare(&values[i], &values[count - 1]) != 0)
+		if (count == 0 || warehouse_text_compare(&values[i], &values[count - 1]) != 0) {
+			bytes += values[i].len;
 			values[count++] = values[i];
-	if (count <= FILTER_VALUES)
-		lookup->filters[lookup->filter_count++] = (struct warehouse_filter){
-			.column = lookup->writer->table->columns[column].name, .values = values, .value_count = count
-		};
+		}
+	if (count > FILTER_VALUES || bytes > FILTER_BYTES)
+		return;
+	lookup->filter_bytes = bytes;
+	lookup->filters[lookup->filter_count++] = (struct warehouse_filter){
+		.column = lookup->writer->table->columns[column].name, .values = values, .value_count = count
+	};
 }
 
 static void filter_time(struct lookup *lookup, size_t column)
@@ -180,19 +191,58 @@ static int too_early(struct batch *batch, int64_t wait_ms)
 	return -1;
 }
 
+/* One host of several is away, say: its suspects wait for it, and let the others go on meanwhile. */
+static int put_off(struct batch *batch, struct writer *writer)
+{
+	int64_t pause = writer->lookup_pause_ms * 2;
+
+	pause = pause < PAUSE_FIRST_MS ? PAUSE_FIRST_MS : pause > PAUSE_CAP_MS ? PAUSE_CAP_MS : pause;
+	writer->lookup_pause_ms = pause;
+	writer->lookup_after_ms = clock_mono_ms() + pause;
+	batch->counts.errors++;
+	return too_early(batch, pause);
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
 /*
- * What has not arrived yet cannot be found: an insert may go on in a server
- * without us, or may have been on its way while the server was away.
+ * What has not arrived yet cannot be found. Monotonic time from which on it has
+ * arrived, or is an INSERT at work for older_ms or longer, which orphans tell.
+ * Until a host has answered it may have kept an INSERT waiting, unread; who ran
+ * beside this consumer may have sent one after the host was last heard of.
  */
+static int64_t arrived_ms(struct batch *batch, const struct writer *writer, int64_t older_ms)
+{
+	int64_t at = warehouse_since_ms(writer->wh);
+
+	if (at == INT64_MAX)		/* silent again, as another thread found */
+		return clock_mono_ms() + PAUSE_FIRST_MS;
+	at = later(at, writer->answered_ms);
+	at = at == 0 ? 0 : at + writer->hold_ms;
+	if (!batch->moved)
+		return at;
+	if (batch->heard_ms == 0)
+		batch->heard_ms = clock_mono_ms();
+	return later(at, batch->heard_ms + older_ms);
+}
+
 static int may_ask(struct batch *batch, struct writer *writer, struct error *err)
 {
-	int64_t now = clock_mono_ms();
 	char mine[128];
 	const struct warehouse_orphans orphans = {
 		.database = writer->table->database, .table = writer->table->name, .query_id = mine,
-		.older_ms = writer->hold_ms < writer->deadline_ms ? writer->hold_ms : writer->deadline_ms,
-		.kill_ms = KILL_DEADLINES * writer->deadline_ms, .deadline_ms = writer->deadline_ms
+		.older_ms = least(writer->hold_ms, writer->deadline_ms),
+		.kill_ms = KILL_DEADLINES * writer->deadline_ms, .deadline_ms = least(writer->deadline_ms, LOOK_MS)
 	};
+	int64_t now, arrived;
 	size_t running;
 
 	str_format(mine, sizeof(mine), "/%s/", writer->table->sink->name);
@@ -205,12 +255,12 @@ static int may_ask(struct batch *batch, struct writer *writer, struct error *err
 		error_set(err, ERR_BUSY, "%zu inserts that nobody waits for still run", running);
 		return too_early(batch, ORPHANS_MS);
 	}
-	if (writer->answered_ms != 0 && now < writer->answered_ms + writer->hold_ms)
-		return too_early(batch, writer->answered_ms + writer->hold_ms - now);
-	return 0;
+	now = clock_mono_ms();
+	arrived = arrived_ms(batch, writer, orphans.older_ms);
+	return now < arrived ? too_early(batch, arrived - now) : 0;
 }
 
-int batch_lookup(struct batch *batch, struct writer *writer, struct error *err)
+static int look_up(struct batch *batch, struct writer *writer, struct error *err)
 {
 	struct lookup lookup = { .batch = batch, .writer = writer, .arena = arena_new() };
 	int rc = 0;
@@ -222,7 +272,19 @@ int batch_lookup(struct batch *batch, struct writer *writer, struct error *err)
 		make_filters(&lookup);
 		rc = ask(&lookup, err);
 	}
-	batch->suspect = rc < 0;
 	arena_free(&lookup.arena);
 	return rc;
+}
+
+int batch_lookup(struct batch *batch, struct writer *writer, struct error *err)
+{
+	int64_t wait_ms = writer->lookup_after_ms - clock_mono_ms();
+
+	if (wait_ms > 0)
+		return too_early(batch, wait_ms);
+	if (look_up(batch, writer, err) < 0)
+		return batch->outcome == BATCH_EARLY ? -1 : put_off(batch, writer);
+	writer->lookup_pause_ms = 0;
+	batch->suspect = false;
+	return 0;
 }

@@ -201,7 +201,7 @@ static int create_database(const char *url, const char *database, struct error *
 	buf_init(&sql);
 	buf_adds(&sql, "CREATE DATABASE IF NOT EXISTS ");
 	sql_name(&sql, database);
-	rc = warehouse_query(wh, sql.data, "TSV", 0, NULL, err);
+	rc = warehouse_query(wh, sql.data, "TSV", QUERY_DEADLINE_MS, NULL, err);
 	buf_fini(&sql);
 	warehouse_close(&wh);
 	return rc;

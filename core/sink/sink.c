@@ -114,6 +114,8 @@ static int add_consumer(struct sink *sink, const struct conf_sink *conf, unsigne
 		return error_set(err, ERR_INPUT, "sink %s: no plugin offers it", conf->name);
 	options.table = sink_table_new(declared, sink->database, conf->table != NULL ? conf->table : declared->table,
 				       sink->role->arena, err);
+	if (options.table != NULL && model->engine == CONF_REPLACING)
+		options.table = sink_table_replacing(options.table, sink->role->arena, err);
 	if (options.table == NULL)
 		return -1;
 	if (open_table(sink, &options, err) < 0)

@@ -99,6 +99,40 @@ const struct sink_table *sink_table_new(const struct sl_sink *sink, const char *
 	return check_fallbacks(plan, err) < 0 ? NULL : plan;
 }
 
+/* text, an SQL expression, has name as a word of it. */
+static bool names(const char *text, const char *name)
+{
+	static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
+	while (text != NULL && *text != '\0') {
+		size_t len = strspn(text, word);
+
+		if (len == strlen(name) && memcmp(text, name, len) == 0)
+			return true;
+		text += len > 0 ? len : 1;
+	}
+	return false;
+}
+
+const struct sink_table *sink_table_replacing(const struct sink_table *table, struct arena *arena, struct error *err)
+{
+	struct sink_table *replacing = arena_alloc(arena, sizeof(*replacing));
+
+	for (size_t i = 0; i < table->column_count; i++) {
+		const char *name = table->columns[i].name;
+
+		if (table->columns[i].flags & SL_COLUMN_NOW &&
+		    (names(table->sink->order_by, name) || names(table->sink->partition_by, name))) {
+			error_set(err, ERR_INPUT, "sink %s: warehouse.engine cannot be replacing: the table's order or "
+				  "partition has %s, which is another for each insert", table->sink->name, name);
+			return NULL;
+		}
+	}
+	*replacing = *table;
+	replacing->replacing = true;
+	return replacing;
+}
+
 int sink_table_ensure(const struct sink_table *table, struct warehouse *wh, enum warehouse_durability durability,
 		      struct error *err)
 {
@@ -107,7 +141,8 @@ int sink_table_ensure(const struct sink_table *table, struct warehouse *wh, enum
 		.database = table->database, .name = table->name,
 		.columns = columns, .column_count = table->column_count,
 		.engine = table->sink->engine, .partition_by = table->sink->partition_by,
-		.order_by = table->sink->order_by, .durability = durability
+		.order_by = table->sink->order_by, .durability = durability,
+		.identity = table->replacing ? table->columns[table->identity].name : NULL
 	};
 	int rc;
 

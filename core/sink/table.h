@@ -38,6 +38,7 @@ struct sink_table {
 	size_t identity;		/* index of its column */
 	int time_column;		/* or -1 */
 	enum sink_split split;
+	bool replacing;			/* the table is made so that a second row of an event goes away again */
 	size_t *prefix;			/* columns that lead to a row cheaply */
 	size_t prefix_count;
 };
@@ -49,6 +50,11 @@ struct sink_table {
  */
 const struct sink_table *sink_table_new(const struct sl_sink *sink, const char *database, const char *table,
 					struct arena *arena, struct error *err);
+/*
+ * The same with replacing set. NULL with ERR_INPUT when its declaration cannot
+ * do that: a column that is another for each insert tells rows apart.
+ */
+const struct sink_table *sink_table_replacing(const struct sink_table *table, struct arena *arena, struct error *err);
 /* Creates or checks the table: warehouse_ensure_table, the sink's name put before errors. */
 int sink_table_ensure(const struct sink_table *table, struct warehouse *wh, enum warehouse_durability durability,
 		      struct error *err);

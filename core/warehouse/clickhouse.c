@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Owns the way to ClickHouse servers over HTTP: one kept connection per
- * handle, which host is asked, what its answers mean. Statements and data go
+ * handle and host, what is sent, what the answers mean. Statements and data go
  * in the body, settings in the address, user and password in headers. Runs in
  * the thread that owns the handle.
  */
@@ -11,42 +11,33 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/backoff.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/str.h"
 #include "base/uuid.h"
-#include "http/gzip.h"
 #include "http/http_sync.h"
 #include "http/url.h"
+#include "warehouse/clickhouse_hosts.h"
 #include "warehouse/clickhouse_url.h"
+#include "warehouse/compress.h"
 #include "warehouse/driver.h"
 #include "warehouse/outcome.h"
 #include "warehouse/warehouse.h"
 
-#define QUERY_BYTES ((size_t)8 << 20)
+#define TABLE_BYTES ((size_t)16 << 20)
 #define MAX_QUERY_SIZE "33554432"
 #define CONNECT_MS 5000
 #define NO_DEADLINE_MS ((int64_t)24 * 3600 * 1000)
-#define BAD_FIRST_MS 1000
-#define BAD_CAP_MS 60000
-#define INSERT_ANSWER_BYTES ((size_t)1 << 20)
+#define ANSWER_BYTES ((size_t)1 << 20)
 #define HEADERS 4
 #define PIECES 3
-
-struct host {
-	const char *origin;
-	int64_t bad_until_ms;	/* gave no answer: asked before then only when no other is left */
-	struct backoff backoff;
-};
 
 struct connection {
 	struct arena *arena;
 	struct clickhouse_url url;
 	struct http_sync *http;
-	struct host *hosts;
-	size_t current;		/* the host in use */
+	struct host_list *hosts;
 	const char *headers[HEADERS];
 	size_t header_count;
 	const char *database;	/* of unqualified names; NULL: the user's */
@@ -61,6 +52,7 @@ struct post {
 	size_t piece_count;
 	int64_t deadline_ms;
 	size_t max_body;
+	bool again;		/* quick, and may be sent again, to another host, when there was no answer */
 };
 
 /* Life */
@@ -76,12 +68,7 @@ static int clickhouse_open_as(bool tls, const char *rest, const struct warehouse
 		arena_free(&arena);
 		return error_prefix(err, "%s", tls ? "clickhouses" : "clickhouse");
 	}
-	conn->hosts = arena_alloc(arena, conn->url.origin_count * sizeof(*conn->hosts));
-	for (size_t i = 0; i < conn->url.origin_count; i++) {
-		conn->hosts[i].origin = conn->url.origins[i];
-		backoff_init(&conn->hosts[i].backoff, BAD_FIRST_MS, BAD_CAP_MS);
-	}
-	conn->current = (size_t)(random_u64() % conn->url.origin_count);
+	conn->hosts = hosts_new(conn->url.origins, conn->url.origin_count);
 	if (conn->url.user)
 		conn->headers[conn->header_count++] = arena_printf(arena, "X-ClickHouse-User: %s", conn->url.user);
 	if (conn->url.password)
@@ -112,83 +99,23 @@ static void clickhouse_close(void *state)
 	struct arena *arena = conn->arena;
 
 	http_sync_free(&conn->http);
+	hosts_free(&conn->hosts);
 	arena_free(&arena);
 }
 
 static size_t clickhouse_hosts(const void *state)
 {
-	return ((const struct connection *)state)->url.origin_count;
+	return hosts_count(((const struct connection *)state)->hosts);
 }
 
-/* Hosts */
-
-static void mark(struct host *host, bool answered)
+static bool clickhouse_silent(const void *state, size_t host)
 {
-	host->bad_until_ms = answered ? 0 : clock_mono_ms() + backoff_next(&host->backoff);
-	if (answered)
-		backoff_reset(&host->backoff);
+	return hosts_silent(((const struct connection *)state)->hosts, host - 1);
 }
 
-/* The current host when it is well, else the next that is, else the one that may be well soonest. */
-static size_t choose(const struct connection *conn, const bool *tried)
+static int64_t clickhouse_since(const void *state)
 {
-	int64_t now = clock_mono_ms();
-	size_t count = conn->url.origin_count, best = count;
-
-	for (size_t i = 0; i < count; i++) {
-		size_t at = (conn->current + i) % count;
-
-		if (tried[at])
-			continue;
-		if (conn->hosts[at].bad_until_ms <= now)
-			return at;
-		if (best == count || conn->hosts[at].bad_until_ms < conn->hosts[best].bad_until_ms)
-			best = at;
-	}
-	return best;
-}
-
-static struct http_response *post_to(struct connection *conn, struct host *host, const struct post *post,
-				     int64_t until_ms, enum http_sent *sent_r, struct error *err)
-{
-	int64_t left = until_ms - clock_mono_ms();
-	struct http_sync_request request = {
-		.headers = post->headers, .pieces = post->pieces, .piece_count = post->piece_count,
-		.timeout_ms = left > 0 ? left : 1, .connect_timeout_ms = left < CONNECT_MS && left > 0 ? left : CONNECT_MS,
-		.max_body = post->max_body
-	};
-	struct http_response *response;
-	struct buf url;
-
-	buf_init(&url);
-	buf_adds(&url, host->origin);
-	buf_add(&url, post->address.data, post->address.len);
-	request.url = url.data;
-	response = http_sync_post(conn->http, &request, sent_r, err);
-	mark(host, response != NULL);
-	buf_fini(&url);
-	return response;
-}
-
-/* Tries the next host only as long as none can know of the request. */
-static struct http_response *send_post(struct connection *conn, const struct post *post, size_t only,
-				       enum http_sent *sent_r, struct error *err)
-{
-	size_t count = conn->url.origin_count, at;
-	int64_t until = clock_mono_ms() + post->deadline_ms;
-	bool *tried = mem_alloc(count * sizeof(*tried));
-	struct http_response *response = NULL;
-
-	do {
-		at = only ? only - 1 : choose(conn, tried);
-		tried[at] = true;
-		response = post_to(conn, &conn->hosts[at], post, until, sent_r, err);
-		if (!only)
-			conn->current = at;
-	} while (!response && !only && *sent_r == HTTP_SENT_NOTHING && clock_mono_ms() < until &&
-		 choose(conn, tried) < count);
-	mem_free(&tried);
-	return response;
+	return hosts_since_ms(((const struct connection *)state)->hosts);
 }
 
 /* Requests */
@@ -209,6 +136,8 @@ static void post_init(struct post *post, const struct connection *conn, int64_t 
 		/* Whole ones: older servers know no others. */
 		str_format(seconds, sizeof(seconds), "%" PRId64, (deadline_ms + 999) / 1000);
 		http_add_query(&post->address, "max_execution_time", seconds);
+		/* A profile may say otherwise: that what was done until then is enough. */
+		http_add_query(&post->address, "timeout_overflow_mode", "throw");
 	}
 }
 
@@ -226,6 +155,87 @@ static void post_piece(struct post *post, const void *bytes, size_t len)
 {
 	assert(post->piece_count < PIECES);
 	post->pieces[post->piece_count++] = (struct http_piece){bytes, len};
+}
+
+/* Sending */
+
+static struct http_response *post_to(struct connection *conn, size_t at, const struct post *post, int64_t until_ms,
+				     enum http_sent *sent_r, struct error *err)
+{
+	int64_t left = until_ms - clock_mono_ms();
+	struct http_sync_request request = {
+		.headers = post->headers, .pieces = post->pieces, .piece_count = post->piece_count,
+		.timeout_ms = left > 0 ? left : 1, .connect_timeout_ms = left < CONNECT_MS && left > 0 ? left : CONNECT_MS,
+		.max_body = post->max_body
+	};
+	struct http_response *response;
+	struct buf url;
+
+	buf_init(&url);
+	buf_adds(&url, hosts_origin(conn->hosts, at));
+	buf_add(&url, post->address.data, post->address.len);
+	request.url = url.data;
+	response = http_sync_post(conn->http, &request, sent_r, err);
+	buf_fini(&url);
+	return response;
+}
+
+/* Asks something harmless: a host that gave no answer, before it is trusted with anything else or given up. */
+static bool answers(struct connection *conn, size_t at, int64_t deadline_ms, struct error *err)
+{
+	struct http_response *response;
+	enum http_sent sent;
+	struct post post;
+
+	deadline_ms = deadline_ms < 1 ? 1 : deadline_ms < CONNECT_MS ? deadline_ms : CONNECT_MS;
+	post_init(&post, conn, deadline_ms, ANSWER_BYTES);
+	post_piece(&post, "SELECT 1", strlen("SELECT 1"));
+	response = post_to(conn, at, &post, clock_mono_ms() + deadline_ms, &sent, err);
+	hosts_mark(conn->hosts, at, response);
+	buf_fini(&post.address);
+	if (!response)
+		return false;
+	http_response_free(&response);
+	return true;
+}
+
+/* post_to, and what it says about the host: one that is slow at something is not away, and what is too long is an answer. */
+static struct http_response *ask(struct connection *conn, size_t at, const struct post *post, int64_t until_ms,
+				 enum http_sent *sent_r, struct error *err)
+{
+	struct http_response *response = post_to(conn, at, post, until_ms, sent_r, err);
+
+	if (!response && err->code == ERR_TIMEOUT && *sent_r != HTTP_SENT_NOTHING && !post->again)
+		answers(conn, at, post->deadline_ms, &(struct error){0});
+	else
+		hosts_mark(conn->hosts, at, response || err->code == ERR_LIMIT || err->code == ERR_INPUT);
+	return response;
+}
+
+/* Tries the next host only as long as none can know of the request, unless it may be sent again. */
+static struct http_response *send_post(struct connection *conn, const struct post *post, enum http_sent *sent_r,
+				       struct error *err)
+{
+	size_t count = hosts_count(conn->hosts), at;
+	int64_t until = clock_mono_ms() + post->deadline_ms;
+	bool *tried = mem_alloc(count * sizeof(*tried));
+	struct http_response *response = NULL;
+
+	do {
+		at = hosts_choose(conn->hosts, tried);
+		tried[at] = true;
+		if (post->again) {
+			until = clock_mono_ms() + post->deadline_ms;
+		} else if (hosts_silent(conn->hosts, at) &&
+			   !answers(conn, at, (until - clock_mono_ms()) / 2, err)) {	/* the other half is the next host's */
+			*sent_r = HTTP_SENT_NOTHING;
+			continue;
+		}
+		response = ask(conn, at, post, until, sent_r, err);
+	} while (!response && (post->again || (*sent_r == HTTP_SENT_NOTHING && clock_mono_ms() < until)) &&
+		 hosts_choose(conn->hosts, tried) < count);
+	mem_free(&tried);
+	return response;
 }
 
 /* Answers */
@@ -325,7 +335,9 @@ static int clickhouse_query(void *state, const struct driver_query *query, struc
 		add_form(&post, query, arena);
 	else
 		post_piece(&post, query->sql, query->len);
-	response = send_post(conn, &post, query->host, &sent, err);
+	post.again = query->again;
+	response = query->host ? ask(conn, query->host - 1, &post, clock_mono_ms() + post.deadline_ms, &sent, err) :
+		send_post(conn, &post, &sent, err);
 	if (response) {
 		rc = judge(response, out ? OUTPUT : IGNORED, ERR_IO, code_r, err);
 		if (rc == 0 && out)
@@ -347,6 +359,22 @@ static int no_answer(enum http_sent sent, struct error *err)
 	return -1;
 }
 
+/* Instead of its pieces the post has one, packed; the bytes are packed's. */
+static void pack(struct post *post, enum compression how, struct buf *packed)
+{
+	if (how == COMPRESS_NONE)
+		return;
+	compress_pieces(packed, how, post->pieces, post->piece_count);
+	post->piece_count = 0;
+	post_piece(post, packed->data, packed->len);
+	if (how == COMPRESS_GZIP) {
+		post_header(post, "Content-Encoding: gzip");
+		return;
+	}
+	http_add_query(&post->address, "decompress", "1");
+	http_add_query(&post->address, "http_native_compression_disable_checksumming_on_decompress", "1");
+}
+
 static int clickhouse_insert(void *state, const struct driver_insert *insert, int *code_r, struct error *err)
 {
 	struct connection *conn = state;
@@ -360,23 +388,18 @@ static int clickhouse_insert(void *state, const struct driver_insert *insert, in
 	buf_init(&packed);
 	buf_adds(&sql, insert->into);
 	buf_adds(&sql, " FORMAT Native\n");
-	post_init(&post, conn, insert->deadline_ms, INSERT_ANSWER_BYTES);
+	post_init(&post, conn, insert->deadline_ms, ANSWER_BYTES);
 	if (insert->query_id)
 		http_add_query(&post.address, "query_id", insert->query_id);
 	for (size_t i = 0; i < insert->setting_count; i++)
 		http_add_query(&post.address, insert->settings[i].name, insert->settings[i].value);
 	post_piece(&post, sql.data, sql.len);
 	post_piece(&post, insert->data, insert->len);
-	if (conn->url.gzip) {
-		http_gzip(&packed, post.pieces, post.piece_count);
-		post.piece_count = 0;
-		post_piece(&post, packed.data, packed.len);
-		post_header(&post, "Content-Encoding: gzip");
-	}
-	response = send_post(conn, &post, 0, &sent, err);
+	pack(&post, conn->url.compression, &packed);
+	response = send_post(conn, &post, &sent, err);
 	rc = response ? judge(response, NO_OUTPUT, ERR_UNCLEAR, code_r, err) : no_answer(sent, err);
 	if (response && rc < 0 && outcome_insert(*code_r, err->text, err->code) != ERR_CONTENT)
-		conn->current = (conn->current + 1) % conn->url.origin_count;
+		hosts_leave(conn->hosts);
 	if (response)
 		http_response_free(&response);
 	buf_fini(&post.address);
@@ -386,8 +409,8 @@ static int clickhouse_insert(void *state, const struct driver_insert *insert, in
 }
 
 #define OPS(name, opener) { \
-	.scheme = name, .quorum = true, .tables = true, .query_bytes = QUERY_BYTES, .open = opener, \
-	.hosts = clickhouse_hosts, .close = clickhouse_close, .query = clickhouse_query, .insert = clickhouse_insert \
+	.scheme = name, .quorum = true, .table_bytes = TABLE_BYTES, .open = opener, \
+	.hosts = clickhouse_hosts, .silent = clickhouse_silent, .since = clickhouse_since, .close = clickhouse_close, .query = clickhouse_query, .insert = clickhouse_insert \
 }
 
 const struct warehouse_ops warehouse_clickhouse = OPS("clickhouse", clickhouse_open);

@@ -66,12 +66,8 @@ static int parse_hosts(const char *text, size_t len, bool tls, struct arena *are
 static int parse_option(const char *name, size_t name_len, const char *value, struct clickhouse_url *url,
 			struct error *err)
 {
-	if (name_len == strlen("compression") && memcmp(name, "compression", name_len) == 0) {
-		url->gzip = str_eq(value, "gzip");
-		if (url->gzip || str_eq(value, "none"))
-			return 0;
-		return error_set(err, ERR_INPUT, "compression=%s: known are none and gzip", value);
-	}
+	if (name_len == strlen("compression") && memcmp(name, "compression", name_len) == 0)
+		return compress_find(value, &url->compression, err);
 	if (name_len == strlen("ca") && memcmp(name, "ca", name_len) == 0) {
 		url->ca_file = value;
 		return 0;
@@ -102,6 +98,7 @@ int clickhouse_url_parse(const char *rest, bool tls, struct arena *arena, struct
 	size_t path_len;
 
 	memset(url_r, 0, sizeof(*url_r));
+	url_r->compression = compress_default();
 	if (!str_starts(rest, "//"))
 		return error_set(err, ERR_INPUT, "must look like clickhouse://HOST:PORT/DATABASE");
 	rest += 2;

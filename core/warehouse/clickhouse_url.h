@@ -5,13 +5,16 @@
  *	clickhouse://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/DATABASE][?OPTION=VALUE[&…]]
  *
  * clickhouses: is the same over TLS. User, password and database are
- * percent-encoded. Options: compression (none, gzip), ca (a PEM file).
+ * percent-encoded. Options: compression (none, gzip, lz4, zstd), ca (a
+ * PEM file).
  */
 #ifndef SLUICE_WAREHOUSE_CLICKHOUSE_URL_H
 #define SLUICE_WAREHOUSE_CLICKHOUSE_URL_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "warehouse/compress.h"
 
 struct arena;
 struct error;
@@ -22,7 +25,7 @@ struct clickhouse_url {
 	const char *user, *password;	/* NULL: none */
 	const char *database;		/* NULL: none */
 	const char *ca_file;		/* NULL: the system's authorities */
-	bool gzip;
+	enum compression compression;	/* of inserts */
 };
 
 /*

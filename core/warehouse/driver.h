@@ -35,7 +35,8 @@ struct driver_query {
 	int64_t deadline_ms;	/* from now; 0: none */
 	size_t max_bytes;	/* more output is ERR_LIMIT */
 	size_t host;		/* 0: any; else only the host-th of ops->hosts */
-	const struct driver_table *table;	/* only when ops->tables; NULL: none */
+	bool again;		/* quick, and no harm twice: any host's answer will do, each has the whole deadline */
+	const struct driver_table *table;	/* NULL: none */
 };
 
 struct driver_insert {
@@ -58,8 +59,7 @@ struct warehouse_ops {
 	const char *scheme;		/* "chdb": what stands before the colon of the URL */
 	bool dies_with_process;		/* an INSERT cannot outlive the process that made it */
 	bool quorum;			/* insert_quorum means something */
-	bool tables;			/* queries may bring a driver_table */
-	size_t query_bytes;		/* the longest statement it may be asked */
+	size_t table_bytes;		/* the most that a driver_table may hold */
 
 	/*
 	 * Connects, now or with the first call. rest is what follows "scheme:",
@@ -71,6 +71,10 @@ struct warehouse_ops {
 		    struct error *err);
 	/* How many hosts a query may be put to one by one; NULL: 1. */
 	size_t (*hosts)(const void *conn);
+	/* Whether the host-th gave no answer when it was last asked; NULL: never. */
+	bool (*silent)(const void *conn, size_t host);
+	/* See warehouse_since_ms; NULL: 0. */
+	int64_t (*since)(const void *conn);
 	/* Ends the connection and frees it. */
 	void (*close)(void *conn);
 	/*

@@ -18,7 +18,10 @@ struct warehouse {
 size_t warehouse_hosts(const struct warehouse *wh);
 /* warehouse_query with what only a driver_query can say; its format and max_bytes are set here when 0. */
 int warehouse_ask(struct warehouse *wh, struct driver_query *query, struct buf *out, struct error *err);
-/* warehouse_query without a deadline, output as TSV. */
-int warehouse_run(struct warehouse *wh, const struct buf *sql, struct buf *out, struct error *err);
+/* One that is away does not answer within this; a statement that only looks takes less. */
+#define WAREHOUSE_LOOK_MS 5000
+/* warehouse_query of something that does no harm twice, output as TSV. */
+int warehouse_run(struct warehouse *wh, const struct buf *sql, int64_t deadline_ms, struct buf *out,
+		  struct error *err);
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Owns the question "which of these rows are there?". Identities go as a
- * table along with the query where the driver can, else as IN lists in as few
- * statements as the server's statement length allows. Runs in the thread that
- * owns the handle.
+ * table along with the query, in as few statements as the driver's bounds
+ * allow. Runs in the thread that owns the handle.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,9 @@
 #include "warehouse/internal.h"
 #include "warehouse/sql.h"
 
-#define TABLE_BYTES ((size_t)16 << 20)	/* of identities in one statement */
+/* A profile may say otherwise: a part of the answer would be taken for all of it. */
+#define WHOLE " SETTINGS read_overflow_mode = 'throw', set_overflow_mode = 'throw', distinct_overflow_mode = 'throw', " \
+	"result_overflow_mode = 'throw', timeout_overflow_mode = 'throw', skip_unavailable_shards = 0"
 
 struct sorted {
 	const struct warehouse_text *ids;
@@ -111,27 +112,12 @@ static void add_filter(struct buf *sql, const struct warehouse_filter *filter)
 	}
 }
 
-/* Adds ids to sql until it is full; returns how many. */
-static size_t add_ids(struct buf *sql, size_t limit, const struct warehouse_text *ids, size_t count)
-{
-	size_t n = 0;
-
-	do {
-		buf_addc(sql, n ? ',' : '(');
-		sql_text(sql, ids[n].bytes, ids[n].len);
-		n++;
-		/* Escaping at most doubles an identity; 4 bytes are quotes, comma and last bracket. */
-	} while (n < count && sql->len + 2 * ids[n].len + 4 < limit);
-	buf_addc(sql, ')');
-	return n;
-}
-
 /* One lookup under way. */
 struct search {
 	struct warehouse *wh;
 	const struct warehouse_lookup *lookup;
 	struct sorted sorted;
-	struct buf head;	/* the statement up to "IN " */
+	struct buf head;	/* the statement */
 	struct buf out;
 	bool *found;
 };
@@ -155,24 +141,6 @@ static int ask_all(struct search *search, const char *sql, const struct driver_t
 	return 0;
 }
 
-static int with_lists(struct search *search, struct error *err)
-{
-	const struct warehouse_lookup *lookup = search->lookup;
-	struct buf sql;
-	size_t done = 0;
-	int rc = 0;
-
-	buf_init(&sql);
-	while (rc == 0 && done < lookup->id_count) {
-		buf_clear(&sql);
-		buf_add(&sql, search->head.data, search->head.len);
-		done += add_ids(&sql, search->wh->ops->query_bytes, lookup->ids + done, lookup->id_count - done);
-		rc = ask_all(search, sql.data, NULL, err);
-	}
-	buf_fini(&sql);
-	return rc;
-}
-
 /* "id TYPE" with the identity's own type: compared as anything else the primary key would be of no use. */
 static int find_structure(struct search *search, struct buf *structure, struct error *err)
 {
@@ -190,7 +158,13 @@ static int find_structure(struct search *search, struct buf *structure, struct e
 	return table ? 0 : -1;
 }
 
-static int with_table(struct search *search, struct error *err)
+/* In TSV: escaping at most doubles it. */
+static size_t room_for(const struct warehouse_text *id)
+{
+	return 2 * id->len + 1;
+}
+
+static int ask_for_all(struct search *search, struct error *err)
 {
 	const struct warehouse_lookup *lookup = search->lookup;
 	struct driver_table table = {.name = "sluice_ids"};
@@ -200,12 +174,12 @@ static int with_table(struct search *search, struct error *err)
 	buf_init(&structure);
 	buf_init(&data);
 	rc = find_structure(search, &structure, err);
-	buf_adds(&search->head, "(SELECT id FROM sluice_ids)");
+	buf_adds(&search->head, "(SELECT id FROM sluice_ids)" WHOLE);
 	table.structure = structure.data;
 	for (size_t i = 0; rc == 0 && i < lookup->id_count; i++) {
 		sql_tsv_text(&data, lookup->ids[i].bytes, lookup->ids[i].len);
 		buf_addc(&data, '\n');
-		if (data.len < TABLE_BYTES && i + 1 < lookup->id_count)
+		if (i + 1 < lookup->id_count && data.len + room_for(&lookup->ids[i + 1]) < search->wh->ops->table_bytes)
 			continue;
 		table.data = data.data;
 		table.len = data.len;
@@ -239,7 +213,7 @@ int warehouse_lookup(struct warehouse *wh, const struct warehouse_lookup *lookup
 	buf_adds(&search.head, " AND ");
 	sql_name(&search.head, lookup->column);
 	buf_adds(&search.head, " IN ");
-	rc = wh->ops->tables ? with_table(&search, err) : with_lists(&search, err);
+	rc = ask_for_all(&search, err);
 	if (rc < 0)
 		error_prefix(err, "looking up %s in %s.%s", lookup->column, lookup->database, lookup->table);
 	mem_free(&search.sorted.order);

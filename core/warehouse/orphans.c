@@ -54,7 +54,7 @@ static void kill_one(struct warehouse *wh, const struct warehouse_orphans *orpha
 static int ask_host(struct warehouse *wh, const struct warehouse_orphans *orphans, const char *sql, size_t host,
 		    size_t *running, struct error *err)
 {
-	struct driver_query query = {.sql = sql, .deadline_ms = orphans->deadline_ms, .host = host};
+	struct driver_query query = {.sql = sql, .deadline_ms = orphans->deadline_ms, .host = host, .again = true};
 	struct buf out, id, old;
 	const char *at;
 	int rc;

@@ -82,9 +82,9 @@ enum error_code outcome_insert(int code, const char *text, enum error_code fallb
 		return ERR_CONTENT;
 	if (HAS(unclear_codes, code))
 		return ERR_UNCLEAR;
-	/* The same code says "too many partitions for single INSERT block", which waiting does not cure. */
+	/* The same code says what waiting does not cure; the text also holds the table's name. */
 	if (code == TOO_MANY_PARTS)
-		return strstr(text, "partitions") ? ERR_IO : ERR_BUSY;
+		return strstr(text, "Too many partitions") ? ERR_IO : ERR_BUSY;
 	if (code == TOO_MANY_SIMULTANEOUS_QUERIES)
 		return ERR_BUSY;
 	return ERR_IO;

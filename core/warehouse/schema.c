@@ -10,20 +10,17 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "warehouse/engine.h"
 #include "warehouse/internal.h"
 #include "warehouse/sql.h"
 
 #define FSYNC_SETTINGS "fsync_after_insert = 1, fsync_part_directory = 1"
+#define CHANGE_MS 60000		/* replicas agree on a change, which takes its time */
 #define DEDUP_WINDOW "non_replicated_deduplication_window = 100"
 
 static bool given(const char *text)
 {
 	return text && *text;
-}
-
-static bool is_merge_tree(const char *engine)
-{
-	return strstr(engine, "MergeTree") != NULL;
 }
 
 /* The SETTINGS part of an engine's full text. */
@@ -50,7 +47,7 @@ static int describe_keys(struct warehouse *wh, struct arena *arena, struct wareh
 	sql_text(&sql, table->database, strlen(table->database));
 	buf_adds(&sql, " AND name = ");
 	sql_text(&sql, table->name, strlen(table->name));
-	rc = warehouse_run(wh, &sql, &out, err);
+	rc = warehouse_run(wh, &sql, WAREHOUSE_LOOK_MS, &out, err);
 	if (rc == 0 && out.len == 0)
 		rc = error_set(err, ERR_NOT_FOUND, "table %s.%s does not exist", table->database,
 			       table->name);
@@ -108,7 +105,7 @@ const struct warehouse_table *warehouse_describe(struct warehouse *wh, struct ar
 	found->name = arena_strdup(arena, table);
 	buf_adds(&sql, "DESCRIBE TABLE ");
 	sql_table(&sql, database, table);
-	rc = warehouse_run(wh, &sql, &out, err);
+	rc = warehouse_run(wh, &sql, WAREHOUSE_LOOK_MS, &out, err);
 	if (rc == 0) {
 		read_columns(arena, &out, found);
 		rc = describe_keys(wh, arena, found, err);
@@ -147,9 +144,45 @@ static void add_settings(struct warehouse *wh, struct buf *sql, const struct war
 		add_setting(sql, &any, own);
 	if (wh->features.fsync && spec->durability == WAREHOUSE_FSYNC && !strstr(own, "fsync_"))
 		add_setting(sql, &any, FSYNC_SETTINGS);
-	if (wh->features.dedup_window && !str_starts(spec->engine, "Replicated") &&
+	if (wh->features.dedup_window && !engine_replicates(spec->engine) &&
 	    !strstr(own, "deduplication_window"))
 		add_setting(sql, &any, DEDUP_WINDOW);
+}
+
+/* With an identity, rows that differ in it alone have to stay apart. */
+static void add_order(struct buf *sql, const struct warehouse_table *spec)
+{
+	bool any = given(spec->order_by), more = spec->identity && !(any && engine_orders_by(spec->order_by, spec->identity));
+
+	buf_printf(sql, " ORDER BY (%s", any ? spec->order_by : more ? "" : "tuple()");
+	if (more) {
+		buf_adds(sql, any ? ", " : "");
+		sql_name(sql, spec->identity);
+	}
+	buf_addc(sql, ')');
+}
+
+static int create_statement(struct warehouse *wh, const struct warehouse_table *spec, struct buf *sql,
+			    struct error *err)
+{
+	buf_adds(sql, "CREATE TABLE IF NOT EXISTS ");
+	sql_table(sql, spec->database, spec->name);
+	for (size_t i = 0; i < spec->column_count; i++) {
+		buf_adds(sql, i ? ", " : " (");
+		add_column(sql, &spec->columns[i]);
+	}
+	buf_adds(sql, ") ENGINE = ");
+	if (!spec->identity)
+		buf_adds(sql, spec->engine);
+	else if (engine_add_replacing(sql, spec->engine, err) < 0)
+		return -1;
+	if (given(spec->partition_by))
+		buf_printf(sql, " PARTITION BY %s", spec->partition_by);
+	if (engine_merges(spec->engine)) {
+		add_order(sql, spec);
+		add_settings(wh, sql, spec);
+	}
+	return 0;
 }
 
 int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
@@ -160,23 +193,12 @@ int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *s
 	buf_init(&sql);
 	buf_adds(&sql, "CREATE DATABASE IF NOT EXISTS ");
 	sql_name(&sql, spec->database);
-	rc = warehouse_run(wh, &sql, NULL, err);
+	rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	buf_clear(&sql);
-	buf_adds(&sql, "CREATE TABLE IF NOT EXISTS ");
-	sql_table(&sql, spec->database, spec->name);
-	for (size_t i = 0; i < spec->column_count; i++) {
-		buf_adds(&sql, i ? ", " : " (");
-		add_column(&sql, &spec->columns[i]);
-	}
-	buf_printf(&sql, ") ENGINE = %s", spec->engine);
-	if (given(spec->partition_by))
-		buf_printf(&sql, " PARTITION BY %s", spec->partition_by);
-	if (is_merge_tree(spec->engine)) {
-		buf_printf(&sql, " ORDER BY (%s)", given(spec->order_by) ? spec->order_by : "tuple()");
-		add_settings(wh, &sql, spec);
-	}
 	if (rc == 0)
-		rc = warehouse_run(wh, &sql, NULL, err);
+		rc = create_statement(wh, spec, &sql, err);
+	if (rc == 0)
+		rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	if (rc < 0)
 		error_prefix(err, "creating table %s.%s", spec->database, spec->name);
 	buf_fini(&sql);
@@ -277,23 +299,28 @@ static int compare(const struct warehouse_table *spec, const struct warehouse_ta
 	return rc;
 }
 
-static int raise_durability(struct warehouse *wh, const struct warehouse_table *spec,
-			    const struct warehouse_table *real, struct error *err)
+/* What a table that was there before lacks of the settings that it would be made with. */
+static int raise_settings(struct warehouse *wh, const struct warehouse_table *spec,
+			  const struct warehouse_table *real, struct error *err)
 {
+	bool fsync = spec->durability == WAREHOUSE_FSYNC && wh->features.fsync &&
+		(!strstr(real->settings, "fsync_after_insert = 1") ||
+		 !strstr(real->settings, "fsync_part_directory = 1"));
+	bool window = wh->features.dedup_window && !engine_replicates(real->engine) &&
+		!strstr(real->settings, "deduplication_window");
 	struct buf sql;
 	int rc;
 
-	if (spec->durability != WAREHOUSE_FSYNC || !wh->features.fsync || !is_merge_tree(real->engine) ||
-	    (strstr(real->settings, "fsync_after_insert = 1") &&
-	     strstr(real->settings, "fsync_part_directory = 1")))
+	if (!engine_merges(real->engine) || (!fsync && !window))
 		return 0;
 	buf_init(&sql);
 	buf_adds(&sql, "ALTER TABLE ");
 	sql_table(&sql, spec->database, spec->name);
-	buf_adds(&sql, " MODIFY SETTING " FSYNC_SETTINGS);
-	rc = warehouse_run(wh, &sql, NULL, err);
+	buf_printf(&sql, " MODIFY SETTING %s%s%s", fsync ? FSYNC_SETTINGS : "", fsync && window ? ", " : "",
+		   window ? DEDUP_WINDOW : "");
+	rc = warehouse_run(wh, &sql, CHANGE_MS, NULL, err);
 	if (rc < 0)
-		error_prefix(err, "setting fsync for table %s.%s", spec->database, spec->name);
+		error_prefix(err, "changing the settings of table %s.%s", spec->database, spec->name);
 	buf_fini(&sql);
 	return rc;
 }
@@ -301,10 +328,29 @@ static int raise_durability(struct warehouse *wh, const struct warehouse_table *
 /* Elsewhere insert_quorum is silently ignored. */
 static int check_quorum(const struct warehouse_table *spec, const char *engine, struct error *err)
 {
-	if (spec->durability != WAREHOUSE_QUORUM || str_starts(engine, "Replicated") || str_starts(engine, "Shared"))
+	if (spec->durability != WAREHOUSE_QUORUM || engine_replicates(engine))
 		return 0;
 	return error_set(err, ERR_INPUT, "table %s.%s: durability quorum needs a Replicated table, not %s: create it so, "
 			 "or choose another durability", spec->database, spec->name, engine);
+}
+
+/*
+ * A table is not changed into one that replaces; one that replaces by something
+ * else would make different events one. What is no MergeTree passes rows on.
+ */
+static int check_replacing(const struct warehouse_table *spec, const struct warehouse_table *real, struct error *err)
+{
+	if (!spec->identity || !engine_merges(real->engine))
+		return 0;
+	if (!engine_replaces(real->engine))
+		return error_set(err, ERR_INPUT, "table %s.%s: warehouse.engine is replacing, but the table is a %s, which "
+				 "stays as it is: RENAME TABLE it, start again, and copy its rows into the new one; or set "
+				 "warehouse.engine to plain", spec->database, spec->name, real->engine);
+	if (!engine_orders_by(real->order_by, spec->identity))
+		return error_set(err, ERR_INPUT, "table %s.%s: a %s ordered by (%s) makes rows one that differ in %s: "
+				 "RENAME TABLE it, and let a new one be made", spec->database, spec->name, real->engine,
+				 real->order_by, spec->identity);
+	return 0;
 }
 
 static int ensure(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
@@ -319,29 +365,46 @@ static int ensure(struct warehouse *wh, const struct warehouse_table *spec, stru
 			warehouse_describe(wh, arena, spec->database, spec->name, &local);
 	if (!real)
 		error_set(err, local.code, "%s", local.text);
-	else if (check_quorum(spec, real->engine, err) == 0 && compare(spec, real, err) == 0)
-		rc = raise_durability(wh, spec, real, err);
+	else if (check_quorum(spec, real->engine, err) == 0 && check_replacing(spec, real, err) == 0 &&
+		 compare(spec, real, err) == 0)
+		rc = raise_settings(wh, spec, real, err);
 	arena_free(&arena);
 	return rc;
 }
 
+/* On every host that answers, of those that did when last asked or of the others. -1: one answered with no. */
+static int ensure_on(struct warehouse *wh, const struct warehouse_table *spec, bool silent, size_t *made_r,
+		     struct error *err)
+{
+	size_t hosts = warehouse_hosts(wh);
+	bool refused = false;
+
+	*made_r = 0;
+	for (size_t host = 1; host <= hosts && !refused; host++) {
+		if ((wh->ops->silent && wh->ops->silent(wh->conn, host)) != silent)
+			continue;
+		wh->host = hosts > 1 ? host : 0;
+		if (ensure(wh, spec, err) == 0)
+			++*made_r;
+		else
+			refused = wh->code != 0 || err->code == ERR_INPUT;
+	}
+	wh->host = 0;
+	return refused ? -1 : 0;
+}
+
 int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err)
 {
-	size_t hosts = warehouse_hosts(wh), answered = 0;
 	struct error local = {0};
-	bool refused = false;
+	size_t made;
+	int rc;
 
 	if (spec->durability == WAREHOUSE_QUORUM && !wh->features.quorum)
 		return error_set(err, ERR_INPUT, "table %s.%s: durability quorum needs replicas, which %s: "
 				 "has not", spec->database, spec->name, wh->ops->scheme);
-	for (size_t host = 1; host <= hosts && !refused; host++) {
-		wh->host = hosts > 1 ? host : 0;
-		if (ensure(wh, spec, &local) == 0)
-			answered++;
-		else
-			refused = wh->code != 0 || local.code == ERR_INPUT;
-	}
-	wh->host = 0;
+	rc = ensure_on(wh, spec, false, &made, &local);
+	if (rc == 0 && made == 0)
+		rc = ensure_on(wh, spec, true, &made, &local);
 	/* A host that is away does not keep the others from their work. */
-	return answered == 0 || refused ? error_set(err, local.code, "%s", local.text) : 0;
+	return rc < 0 || made == 0 ? error_set(err, local.code, "%s", local.text) : 0;
 }

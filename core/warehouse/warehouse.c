@@ -6,6 +6,7 @@
 #include "warehouse/warehouse.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,6 @@
 #include "warehouse/sql.h"
 
 #define QUERY_OUTPUT_MAX ((size_t)256 << 20)
-#define FEATURES_DEADLINE_MS 10000
 
 #define DRIVERS_MAX 8
 
@@ -84,13 +84,14 @@ static int ask_features(struct warehouse *wh, struct error *err)
 		"UNION ALL "
 		"SELECT concat('mt ', name) FROM system.merge_tree_settings WHERE name IN "
 		"('non_replicated_deduplication_window', 'fsync_after_insert')";
+	struct driver_query query = {.sql = sql, .deadline_ms = WAREHOUSE_LOOK_MS, .again = true};
 	struct buf out, field;
 	const char *at, *end;
 	int rc;
 
 	buf_init(&out);
 	buf_init(&field);
-	rc = warehouse_query(wh, sql, "TSV", FEATURES_DEADLINE_MS, &out, err);
+	rc = warehouse_ask(wh, &query, &out, err);
 	if (rc == 0) {
 		at = out.data;
 		end = out.data + out.len;
@@ -195,12 +196,21 @@ size_t warehouse_hosts(const struct warehouse *wh)
 	return wh->ops->hosts ? wh->ops->hosts(wh->conn) : 1;
 }
 
-int warehouse_run(struct warehouse *wh, const struct buf *sql, struct buf *out, struct error *err)
+int64_t warehouse_since_ms(const struct warehouse *wh)
 {
-	return warehouse_query(wh, sql->data, "TSV", 0, out, err);
+	return wh->ops->since ? wh->ops->since(wh->conn) : 0;
+}
+
+int warehouse_run(struct warehouse *wh, const struct buf *sql, int64_t deadline_ms, struct buf *out,
+		  struct error *err)
+{
+	struct driver_query query = {.sql = sql->data, .deadline_ms = deadline_ms, .again = true};
+
+	return warehouse_ask(wh, &query, out, err);
 }
 
 #define SETTINGS_MAX 8
+#define QUORUM_MS ((int64_t)600000)	/* the servers' own default */
 
 /* Older servers know no majority, only a number. */
 static const char *quorum_of(const struct warehouse_features *f)
@@ -208,8 +218,9 @@ static const char *quorum_of(const struct warehouse_features *f)
 	return strtol(f->version, NULL, 10) >= 23 ? "auto" : "2";
 }
 
+/* deadline: the insert's, as text; borrowed. */
 static size_t insert_settings(const struct warehouse *wh, const struct warehouse_insert *insert,
-			      struct driver_setting *settings)
+			      const char *deadline, struct driver_setting *settings)
 {
 	const struct warehouse_features *f = &wh->features;
 	bool dedup = insert->dedup_token && f->dedup_token;
@@ -226,8 +237,10 @@ static size_t insert_settings(const struct warehouse *wh, const struct warehouse
 		settings[n++] = (struct driver_setting){"insert_deduplicate", dedup ? "1" : "0"};
 	if (f->log_comment && insert->query_id)
 		settings[n++] = (struct driver_setting){"log_comment", insert->query_id};
-	if (insert->durability == WAREHOUSE_QUORUM)
+	if (insert->durability == WAREHOUSE_QUORUM) {
 		settings[n++] = (struct driver_setting){"insert_quorum", quorum_of(f)};
+		settings[n++] = (struct driver_setting){"insert_quorum_timeout", deadline};
+	}
 	if (f->distributed_sync)
 		settings[n++] = (struct driver_setting){"insert_distributed_sync", "1"};
 	assert(n <= SETTINGS_MAX);
@@ -251,10 +264,13 @@ int warehouse_insert(struct warehouse *wh, const struct warehouse_insert *insert
 	struct driver_insert driver = {.settings = settings, .query_id = insert->query_id,
 				       .deadline_ms = insert->deadline_ms};
 	struct error local = {0};
+	char deadline[32];
 	struct buf sql, data;
 	int rc;
 
 	wh->code = 0;
+	str_format(deadline, sizeof(deadline), "%" PRId64, insert->deadline_ms > 0 ? insert->deadline_ms :
+		   QUORUM_MS);
 	if (insert->durability == WAREHOUSE_QUORUM && !wh->features.quorum)
 		return error_set(err, ERR_INPUT, "durability quorum needs replicas, which %s: has not",
 				 wh->ops->scheme);
@@ -264,7 +280,7 @@ int warehouse_insert(struct warehouse *wh, const struct warehouse_insert *insert
 	if (!insert->data)
 		native_block_encode(insert->block, 0, native_block_rows(insert->block), &data);
 	driver.into = sql.data;
-	driver.setting_count = insert_settings(wh, insert, settings);
+	driver.setting_count = insert_settings(wh, insert, deadline, settings);
 	driver.data = insert->data ? insert->data->data : data.data;
 	driver.len = insert->data ? insert->data->len : data.len;
 	rc = wh->ops->insert(wh->conn, &driver, &wh->code, &local);

@@ -67,6 +67,12 @@ const struct warehouse_features *warehouse_features(const struct warehouse *wh);
 bool warehouse_remote(const char *url);
 /* The database that the URL names, in arena, or NULL. The URL is not checked otherwise. */
 const char *warehouse_database(const char *url, struct arena *arena);
+/*
+ * Monotonic time since which every host has answered whenever it was asked; 0:
+ * it is in this process; INT64_MAX: one gave no answer when last asked, or was
+ * never asked. All handles of a process know the same.
+ */
+int64_t warehouse_since_ms(const struct warehouse *wh);
 /* The ClickHouse error code of the last failed call, 0 when the server gave none. */
 int warehouse_code(const struct warehouse *wh);
 
@@ -117,6 +123,12 @@ struct warehouse_table {
 	const char *partition_by;	/* SQL; NULL or "": none */
 	const char *order_by;		/* SQL, without the outer brackets; NULL or "": tuple() */
 	const char *settings;		/* SQL "a = 1, b = 2"; NULL or "": none */
+	/*
+	 * The table is made with the Replacing variant of engine, ordered by this
+	 * column at the end: of rows equal in partition and order one remains, at a
+	 * merge or with FINAL. NULL: engine as it stands.
+	 */
+	const char *identity;
 	enum warehouse_durability durability;
 };
 
@@ -136,8 +148,10 @@ int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *s
  * none; else compares. A declared column that
  * is missing, computed, or of another type is ERR_INPUT with a text that names
  * table, column and both types and says what to do; columns beyond the
- * declared ones are fine. Brings the durability of an existing MergeTree table
- * up to the declared one; a quorum needs a Replicated engine, declared or there.
+ * declared ones are fine. Brings durability and memory of repeats of an
+ * existing MergeTree table up to what it would be made with; a quorum needs a
+ * Replicated engine, declared or there; with an identity an existing MergeTree
+ * table has to be a Replacing one that is ordered by it, else ERR_INPUT.
  */
 int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err);
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -30,6 +31,8 @@
 #define FEATURES "version 26.7.2.1\nutc 1\nset async_insert\nset insert_deduplication_token\n" \
 	"set deduplicate_insert\nset log_comment\nset insert_distributed_sync\nmt fsync_after_insert\n"
 
+#define CLIENTS 8
+
 enum act { ANSWER, CUT, CUT_IN_BODY, HANG };
 
 struct step {
@@ -46,16 +49,16 @@ struct fake {
 	pthread_t thread;
 	const struct step *step;	/* of the next request that is not the question for features */
 	size_t steps;
-	atomic_size_t connections, requests;
-	atomic_bool stop;
-	atomic_int client;		/* its socket, or -1 */
+	atomic_size_t connections, requests, pings;
+	atomic_bool stop, stopped;	/* ended; answers nobody until it goes on */
+	atomic_int client;		/* the socket being served, or -1 */
 	struct buf in;			/* what is being received */
 	struct buf last;		/* the last request; read it between requests only */
 };
 
 static struct fake *fakes[2];
 
-/* The servers: one connection at a time is enough. */
+/* The servers. */
 
 static size_t content_length(const char *head)
 {
@@ -107,6 +110,11 @@ static bool serve_one(struct fake *fake, int fd)
 		answer(fd, &features);
 		return true;
 	}
+	if (str_ends(fake->in.data, "\r\n\r\nSELECT 1") && !(fake->steps && fake->step->act == HANG)) {
+		fake->pings++;
+		answer(fd, &fine);
+		return true;
+	}
 	step = fake->steps ? fake->step : &fine;
 	fake->requests++;
 	buf_clear(&fake->last);
@@ -124,19 +132,37 @@ static bool serve_one(struct fake *fake, int fd)
 	return true;
 }
 
+/* Serves the clients one request at a time: polls[0] is the listener. */
 static void *serve(void *user)
 {
 	struct fake *fake = user;
-	int fd;
+	struct pollfd polls[1 + CLIENTS] = {{.fd = fake->fd, .events = POLLIN}};
+	nfds_t count = 1;
 
-	while ((fd = accept(fake->fd, NULL, NULL)) >= 0 && !fake->stop) {
-		fake->connections++;
-		fake->client = fd;
-		while (!fake->stop && serve_one(fake, fd))
-			;
-		fake->client = -1;
-		close(fd);
+	while (poll(polls, count, -1) > 0 && !fake->stop) {
+		while (fake->stopped && !fake->stop)
+			usleep(10000);
+		for (nfds_t i = count - 1; i > 0; i--) {
+			if (!polls[i].revents)
+				continue;
+			fake->client = polls[i].fd;
+			if (!serve_one(fake, polls[i].fd)) {
+				close(polls[i].fd);
+				polls[i] = polls[--count];
+			}
+			fake->client = -1;
+		}
+		if (polls[0].revents && count <= CLIENTS) {
+			int fd = accept(fake->fd, NULL, NULL);
+
+			if (fd < 0)
+				break;
+			fake->connections++;
+			polls[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+		}
 	}
+	while (count > 1)
+		close(polls[--count].fd);
 	return NULL;
 }
 
@@ -249,13 +275,13 @@ static int insert(struct warehouse *wh, size_t rows, int64_t deadline_ms, struct
 
 static void test_what_is_sent(void **state)
 {
-	struct warehouse *wh = open_first("");
+	struct warehouse *wh = open_first("?compression=none");
 	struct error err;
 	const char *body;
 
 	(void)state;
 	assert_int_equal(insert(wh, 1, 1500, &err), 0);
-	assert_true(str_starts(fakes[0]->last.data, "POST /?wait_end_of_query=1&max_execution_time=2&query_id=node%2Fsink%2F1"
+	assert_true(str_starts(fakes[0]->last.data, "POST /?wait_end_of_query=1&max_execution_time=2&timeout_overflow_mode=throw&query_id=node%2Fsink%2F1"
 		"%2F7&async_insert=0&insert_deduplication_token=to%26ken&deduplicate_insert=enable&log_comment=node%2F"
 		"sink%2F1%2F7&insert_distributed_sync=1 HTTP/1.1\r\n"));
 	assert_non_null(strstr(fakes[0]->last.data, "\r\nX-ClickHouse-User: me\r\n"));
@@ -270,6 +296,15 @@ static void test_what_is_sent(void **state)
 	assert_true(str_starts(strstr(fakes[0]->last.data, "\r\n\r\n") + 4, "\x1f\x8b"));
 	assert_true(fakes[0]->last.len < 2000);
 	warehouse_close(&wh);
+#ifdef HAVE_LZ4
+	wh = open_first("");
+	assert_int_equal(insert(wh, 1000, 0, &err), 0);
+	assert_non_null(strstr(fakes[0]->last.data, "&decompress=1&http_native_compression_disable_checksumming_on_"
+			       "decompress=1 "));
+	assert_null(strstr(fakes[0]->last.data, "Content-Encoding"));
+	assert_true(fakes[0]->last.len < 2000);
+	warehouse_close(&wh);
+#endif
 }
 
 static void test_a_connection_is_kept(void **state)
@@ -325,7 +360,7 @@ static void test_how_an_insert_ends(void **state)
 static void test_a_body_cut_short(void **state)
 {
 	static const struct step cut = {.act = CUT_IN_BODY};
-	struct warehouse *wh = open_first("");
+	struct warehouse *wh = open_first("?compression=none");
 	struct error err;
 
 	(void)state;
@@ -368,6 +403,58 @@ static void test_a_dead_host(void **state)
 	assert_true(err.code == ERR_IO || err.code == ERR_UNCLEAR);
 	assert_int_equal(insert(wh, 10, 5000, &err), -1);
 	assert_int_equal(err.code, ERR_IO);	/* nothing was sent */
+	warehouse_close(&wh);
+}
+
+/* Rows go to the other host at once, of every handle; this one is asked before it is trusted with rows again. */
+static void test_a_host_that_hangs(void **state)
+{
+	struct warehouse *wh = open_both(), *second;
+	struct fake *own, *other;
+	struct error err;
+
+	(void)state;
+	assert_int_equal(insert(wh, 10, 5000, &err), 0);
+	own = fakes[fakes[0]->requests == 1 ? 0 : 1];
+	other = fakes[fakes[0]->requests == 1 ? 1 : 0];
+	own->stopped = true;
+	assert_int_equal(insert(wh, 10, 300, &err), -1);
+	assert_int_equal(err.code, ERR_UNCLEAR);
+	assert_true(warehouse_since_ms(wh) == INT64_MAX);
+	second = open_both();
+	assert_int_equal(insert(wh, 10, 5000, &err), 0);
+	assert_int_equal(insert(second, 10, 5000, &err), 0);
+	assert_int_equal(other->requests, 2);
+	assert_int_equal(own->requests, 1);
+	own->stopped = false;			/* it reads the insert and the question that it kept waiting */
+	for (int i = 0; i < 1200 && own->requests < 3; i++) {
+		usleep(50000);
+		assert_int_equal(insert(wh, 10, 5000, &err), 0);
+	}
+	assert_int_equal(own->requests, 3);
+	assert_true(own->pings >= 2);
+	assert_true(warehouse_since_ms(second) < INT64_MAX);
+	warehouse_close(&second);
+	warehouse_close(&wh);
+}
+
+/* It takes too long for one insert, and answers otherwise: nothing has to wait for its return. */
+static void test_a_host_that_is_slow(void **state)
+{
+	static const struct step hang = {.act = HANG};
+	struct warehouse *wh = open_first("");
+	struct error err;
+	int64_t since;
+
+	(void)state;
+	since = warehouse_since_ms(wh);
+	script(fakes[0], &hang, 1);
+	assert_int_equal(insert(wh, 10, 300, &err), -1);
+	assert_int_equal(err.code, ERR_UNCLEAR);
+	assert_int_equal(fakes[0]->pings, 1);
+	assert_true(warehouse_since_ms(wh) == since);
+	assert_int_equal(insert(wh, 10, 5000, &err), 0);
+	assert_int_equal(fakes[0]->pings, 1);
 	warehouse_close(&wh);
 }
 
@@ -433,11 +520,11 @@ static void test_an_exception_behind_output(void **state)
 	(void)state;
 	buf_init(&out);
 	script(fakes[0], &late, 1);
-	assert_int_equal(warehouse_query(wh, "SELECT 1", "TSV", 5000, &out, &err), -1);
+	assert_int_equal(warehouse_query(wh, "SELECT n", "TSV", 5000, &out, &err), -1);
 	assert_int_equal(warehouse_code(wh), 241);
 	assert_int_equal(out.len, 0);
 	script(fakes[0], &plain, 1);
-	assert_int_equal(warehouse_query(wh, "SELECT 1", "TSV", 5000, &out, &err), 0);
+	assert_int_equal(warehouse_query(wh, "SELECT n", "TSV", 5000, &out, &err), 0);
 	assert_string_equal(out.data, plain.body);
 	script(fakes[0], &plain, 1);
 	assert_int_equal(warehouse_query(wh, "CREATE DATABASE d", "TSV", 5000, NULL, &err), -1);
@@ -451,6 +538,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 		CASE(test_what_is_sent), CASE(test_a_connection_is_kept), CASE(test_how_an_insert_ends),
 		CASE(test_a_body_cut_short), CASE(test_a_kept_connection_that_died), CASE(test_a_dead_host),
+		CASE(test_a_host_that_hangs), CASE(test_a_host_that_is_slow),
 		CASE(test_a_host_that_fails_is_left), CASE(test_every_host_is_looked_into),
 		CASE(test_an_exception_behind_output),
 	};

@@ -98,6 +98,11 @@ tests_contract_clickhouse_test_SOURCES = tests/contract/clickhouse_test.c
 tests_contract_clickhouse_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/clickhouse_test
 
+check_PROGRAMS += tests/contract/newer_test
+tests_contract_newer_test_SOURCES = tests/contract/newer_test.c
+tests_contract_newer_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/contract/newer_test
+
 # Runs against a server that tests/system/test_store_postgres.py starts.
 if HAVE_POSTGRESQL
 check_PROGRAMS += tests/contract/store_postgres_test

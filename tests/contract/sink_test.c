@@ -28,7 +28,9 @@
 #include "json/json.h"
 #include "log/log.h"
 #include "loop/loop.h"
+#include "sink/batch.h"
 #include "sink/consumer.h"
+#include "sink/decode.h"
 #include "sink/table.h"
 #include "store/store_sync.h"
 
@@ -650,6 +652,101 @@ static void test_suspects_wait_for_orphans(void **state)
 	assert_false(stats_of(bench, 0).open);
 }
 
+/* It runs for twice as long as an insert may take: it is told to stop, and until it has nobody looks anything up. */
+static void test_old_orphans_are_told_to_stop(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_orphans(2);
+	fake_warehouse_orphan_age(1900);
+	put_events(bench, "q", "a", 0, 20);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, stats_of(bench, 0).attempts > 1);
+	assert_int_equal(fake_warehouse_lookups(), 0);
+	fake_warehouse_orphan_age(2100);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 20);
+}
+
+/* One host of several is away: no suspect can be looked up, and no fresh row has to wait for that. */
+static void test_suspects_wait_for_a_silent_host(void **state)
+{
+	struct bench *bench = *state;
+
+	fake_warehouse_deaf(true);
+	fake_warehouse_orphans(0);
+	put_events(bench, "q", "a", 0, 20);
+	fake_warehouse_put("t", "a0");
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, stats_of(bench, 0).attempts > 0);
+	for (size_t i = 0; i < 5; i++) {
+		put_events(bench, "q", "b", i * 10, 10);
+		UNTIL(bench, fake_warehouse_rows("t") == 1 + 10 * (i + 1));
+	}
+	assert_false(stats_of(bench, 0).open);
+	assert_true(outbox_bytes(bench) > 0);
+	fake_warehouse_deaf(false);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 20);
+	expect_each_once("t", "b", 50);
+	/* Narrowed by the key's columns and the partition's, where they say something. */
+	assert_non_null(strstr(fake_warehouse_question(), " WHERE 1 AND `at` >= toDateTime('2026-11-01 00:00:00', 'UTC') "
+			       "AND `at` <= toDateTime('2026-11-01 00:00:00', 'UTC') AND `id` IN "));
+}
+
+/* A host that was away when the tables were made, and is back. */
+static void test_missing_table_is_made(void **state)
+{
+	struct bench *bench = *state;
+
+	open_consumer(bench, 0, "q", "t");
+	fake_warehouse_fail("t", FAKE_MISSING, -1);
+	put_events(bench, "q", "a", 0, 20);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "a", 20);
+	consumer_free(&bench->consumers[0]);
+	fake_warehouse_fail("t", FAKE_MISSING, -1);
+	put_events(bench, "q", "b", 0, 20);
+	open_consumer(bench, 0, "q", "t");
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	expect_each_once("t", "b", 20);
+}
+
+/*
+ * What another consumer may have sent to a host just before the look-up, after
+ * that host was last heard of: one deadline after it was heard of again it shows.
+ */
+static void test_moved_suspects_are_asked_for_twice(void **state)
+{
+	struct bench *bench = *state;
+	const struct bus_message message = { .tag = 1, .id = "m", .body = "{\"id\":\"a0\",\"at\":1}", .len = 18,
+					     .events = 1, .suspect = true, .suspect_ms = 1 };
+	struct error err = { .code = ERR_NONE };
+	struct writer writer = { .node = "node", .deadline_ms = 300, .hold_ms = HOUR_MS };
+	struct batch *batch = batch_new(NULL);
+	int64_t start_ms = clock_mono_ms();
+
+	fake_warehouse_orphans(0);
+	writer.table = sink_table_new(&declared, "d", "t", bench->arena, &err);
+	writer.wh = warehouse_open("fake:", NULL, &err);
+	writer.decoder = decoder_new(writer.table);
+	batch_add(batch, &message);
+	batch_attempt(batch, &writer);
+	assert_int_equal(batch->outcome, BATCH_EARLY);
+	assert_true(batch->wait_ms > 0 && batch->wait_ms <= 300);
+	fake_warehouse_put("t", "a0");		/* it arrives meanwhile */
+	while (batch->outcome == BATCH_EARLY && clock_mono_ms() < start_ms + DEADLINE_MS) {
+		usleep(10000);
+		batch_attempt(batch, &writer);
+	}
+	assert_true(clock_mono_ms() - start_ms >= 300);
+	assert_int_equal(batch->outcome, BATCH_DONE);
+	assert_int_equal(fake_warehouse_has("t", "a0"), 1);
+	batch_free(&batch);
+	decoder_free(&writer.decoder);
+	warehouse_close(&writer.wh);
+}
+
 /* The consumer begins before the warehouse answers; events of before wait on from its first answer. */
 static void test_warehouse_away_at_start(void **state)
 {
@@ -846,7 +943,11 @@ int main(void)
 		TEST(test_unclear_insert_waits),
 		TEST(test_restart_after_the_insert),
 		TEST(test_restart_before_the_insert),
-		TEST(test_suspects_wait_for_orphans), TEST(test_warehouse_away_at_start),
+		TEST(test_suspects_wait_for_orphans),
+		TEST(test_old_orphans_are_told_to_stop),
+		TEST(test_suspects_wait_for_a_silent_host),
+		TEST(test_missing_table_is_made),
+		TEST(test_moved_suspects_are_asked_for_twice), TEST(test_warehouse_away_at_start),
 		TEST(test_suspects_one_by_one),
 		TEST(test_events_without_identity_restart),
 		TEST(test_memory_is_bounded),

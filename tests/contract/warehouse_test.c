@@ -200,8 +200,10 @@ static void test_ensure_raises_durability(void **state)
 		skip();
 	table.durability = WAREHOUSE_FSYNC;
 	must(warehouse_ensure_table(wh, &table, &err), &err);
-	expect("SELECT countSubstrings(engine_full, 'fsync_after_insert = 1, fsync_part_directory = 1') FROM "
-	       "system.tables WHERE database = '" DB "' AND name = 'raised'", "1\n");
+	expect("ALTER TABLE " DB ".raised RESET SETTING non_replicated_deduplication_window", "");
+	must(warehouse_ensure_table(wh, &table, &err), &err);
+	expect("SELECT countSubstrings(engine_full, 'fsync_after_insert = 1, fsync_part_directory = 1, "
+	       "non_replicated_deduplication_window = 100') FROM system.tables WHERE database = '" DB "' AND name = 'raised'", "1\n");
 }
 
 /* A quorum of a table without replicas would be no more than a word. */
@@ -218,6 +220,28 @@ static void test_quorum_needs_replicas(void **state)
 	native_block_free(&(struct native_block *){id_table("alone")});
 	assert_int_equal(warehouse_ensure_table(wh, &table, &err), -1);
 	assert_int_equal(err.code, ERR_INPUT);
+}
+
+/* A second row of an event, as a window that remains may bring it, goes away again. */
+static void test_replacing(void **state)
+{
+	struct warehouse_table table = table_of("replacing", id_and_n, 2);
+	struct native_block *block = block_for(&table);
+	struct error err = {0};
+
+	(void)state;
+	table.order_by = "n";
+	table.identity = "id";
+	must(warehouse_ensure_table(wh, &table, &err), &err);
+	must(warehouse_ensure_table(wh, &table, &err), &err);
+	put_id(block, "a", 1);
+	put_id(block, "b", 1);
+	insert_all("replacing", block);
+	insert_all("replacing", block);
+	expect("SELECT count() FROM " DB ".replacing FINAL", "2\n");
+	expect("OPTIMIZE TABLE " DB ".replacing FINAL", "");
+	expect("SELECT id FROM " DB ".replacing ORDER BY id", "a\nb\n");
+	native_block_free(&block);
 }
 
 static void test_names_cannot_break_out(void **state)
@@ -331,13 +355,14 @@ static void test_one_block_is_one_part(void **state)
 	char id[32];
 
 	(void)state;
-	for (uint64_t i = 0; i < 200000; i++) {
+	/* More than servers cut other formats at. */
+	for (uint64_t i = 0; i < 1200000; i++) {
 		snprintf(id, sizeof(id), "row %" PRIu64, i);
 		put_id(block, id, i);
 	}
 	insert_all("parts", block);
 	expect("SELECT count(), sum(rows) FROM system.parts WHERE active AND database = '" DB "' AND "
-	       "table = 'parts'", "1\t200000\n");
+	       "table = 'parts'", "1\t1200000\n");
 	native_block_free(&block);
 }
 
@@ -381,6 +406,39 @@ static void test_content_is_told_from_the_table(void **state)
 	insert_all("content", block);
 	assert_int_equal(warehouse_code(wh), 0);
 	expect("SELECT id FROM " DB ".content", "good\n");
+	native_block_free(&block);
+}
+
+/* One code, two meanings: parts are merged if one waits, too many partitions stay too many. */
+static void test_too_many_of_what(void **state)
+{
+	struct warehouse_table table = table_of("crowded", id_and_n, 2);
+	struct native_block *block = block_for(&table);
+	struct error err = {0};
+	int rc = 0;
+
+	(void)state;
+	table.settings = "parts_to_delay_insert = 1, parts_to_throw_insert = 2";
+	must(warehouse_ensure_table(wh, &table, &err), &err);
+	expect("SYSTEM STOP MERGES", "");
+	put_id(block, "x", 0);
+	for (int i = 0; rc == 0 && i < 10; i++)
+		rc = insert_as(wh, "crowded", block, NULL, NULL, &err);
+	assert_int_equal(rc, -1);
+	assert_int_equal(err.code, ERR_BUSY);
+	assert_int_equal(warehouse_code(wh), 252);
+	expect("SYSTEM START MERGES", "");
+	if (has_constraints()) {	/* older servers count no partitions */
+		table.name = "partitions";
+		table.settings = NULL;
+		table.partition_by = "n";
+		must(warehouse_ensure_table(wh, &table, &err), &err);
+		for (uint64_t i = 1; i < 200; i++)
+			put_id(block, "x", i);
+		assert_int_equal(insert_as(wh, "partitions", block, NULL, NULL, &err), -1);
+		assert_int_equal(err.code, ERR_IO);
+		assert_int_equal(warehouse_code(wh), 252);
+	}
 	native_block_free(&block);
 }
 
@@ -865,11 +923,13 @@ static int run_all(void)
 		cmocka_unit_test(test_ensure_refuses_another_shape),
 		cmocka_unit_test(test_ensure_raises_durability),
 		cmocka_unit_test(test_quorum_needs_replicas),
+		cmocka_unit_test(test_replacing),
 		cmocka_unit_test(test_names_cannot_break_out),
 		cmocka_unit_test(test_every_type),
 		cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_one_block_is_one_part),
 		cmocka_unit_test(test_content_is_told_from_the_table),
+		cmocka_unit_test(test_too_many_of_what),
 		cmocka_unit_test(test_cut_block_inserts_nothing),
 		cmocka_unit_test(test_repeated_batches),
 		cmocka_unit_test(test_insert_past_its_deadline),

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -29,7 +30,9 @@ struct fake_row {
 static struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t opened;
-	bool closed, away;
+	bool closed, away, deaf;
+	char question[2000];
+	int orphan_age_ms;
 	size_t waiting, lookups, mixed, orphans;
 	struct fake_row *rows;
 	size_t count, cap;
@@ -141,25 +144,49 @@ static int failed(int code, int *code_r, enum error_code kind, struct error *err
 	return error_set(err, kind, "%s", text);
 }
 
-/* The identities that the statement names and the table has, as RowBinary. */
-static void look_up(const char *sql, struct buf *out)
+/* The identities that come along (TSV, of a String without anything to escape) and the table has, as RowBinary. */
+static void look_up(const struct driver_query *query, struct buf *out)
 {
-	const char *list = strstr(sql, " IN ("), *next;
-	char quoted[ID_MAX + 3], from[80];
+	const char *at = query->table->data, *end = at + query->table->len;
+	char id[ID_MAX], from[80];
 
-	while (list != NULL && (next = strstr(list + 1, " IN (")) != NULL)
-		list = next;
-	for (const char *at = list; at != NULL && (at = strchr(at, ',')) != NULL; at++)
+	str_format(fake.question, sizeof(fake.question), "%s", query->sql);
+	for (; at < end; at = strchr(at, '\n') + 1) {
+		str_format(id, sizeof(id), "%.*s", (int)strcspn(at, "\n"), at);
 		fake.lookups++;
-	fake.lookups++;
-	for (size_t i = 0; i < fake.count; i++) {
-		str_format(quoted, sizeof(quoted), "'%s'", fake.rows[i].id);
-		str_format(from, sizeof(from), ".`%s` ", fake.tables[fake.rows[i].table].name);
-		if (strstr(list, quoted) == NULL || strstr(sql, from) == NULL)
-			continue;
-		buf_addc(out, (char)strlen(fake.rows[i].id));
-		buf_adds(out, fake.rows[i].id);
+		for (size_t i = 0; i < fake.count; i++) {
+			str_format(from, sizeof(from), ".`%s` ", fake.tables[fake.rows[i].table].name);
+			if (!str_eq(fake.rows[i].id, id) || strstr(query->sql, from) == NULL)
+				continue;
+			buf_addc(out, (char)strlen(id));
+			buf_adds(out, id);
+		}
 	}
+}
+
+/* The table that a statement is about is missing; making it helps. */
+static bool is_missing(const char *sql)
+{
+	const char *name = strstr(sql, ".`");
+	char table[64];
+	int at;
+
+	if (name == NULL)
+		return false;
+	str_format(table, sizeof(table), "%.*s", (int)strcspn(name + 2, "`"), name + 2);
+	at = table_of(table);
+	if (fake.tables[at].fault == FAKE_MISSING && str_starts(sql, "CREATE TABLE"))
+		fake.tables[at].fault = FAKE_NONE;
+	return fake.tables[at].fault == FAKE_MISSING;
+}
+
+/* Running for longer than the first bound of the question: who asks wants it stopped. */
+static bool is_too_old(const char *sql)
+{
+	const char *bound = strstr(sql, "elapsed * 1000 > ");
+
+	assert(bound != NULL);
+	return fake.orphan_age_ms > strtoll(bound + strlen("elapsed * 1000 > "), NULL, 10);
 }
 
 static int fake_query(void *conn, const struct driver_query *query, struct buf *out, int *code_r, struct error *err)
@@ -170,9 +197,16 @@ static int fake_query(void *conn, const struct driver_query *query, struct buf *
 	pthread_mutex_lock(&fake.mutex);
 	if (fake.away)
 		rc = failed(0, code_r, ERR_IO, err, "connection refused");
+	else if (fake.deaf && (strstr(query->sql, "system.processes") != NULL ||
+			       str_starts(query->sql, "SELECT DISTINCT")))
+		rc = failed(0, code_r, ERR_TIMEOUT, err, "no answer");
+	else if (is_missing(query->sql))
+		rc = failed(60, code_r, ERR_IO, err, "Code: 60. DB::Exception: Table does not exist");
 	else if (strstr(query->sql, "system.processes") != NULL)
 		for (size_t i = 0; i < fake.orphans; i++)
-			buf_adds(out, "node/events/1/1\t0\n");
+			buf_printf(out, "node/events/1/%zu\t%d\n", i, is_too_old(query->sql));
+	else if (str_starts(query->sql, "KILL QUERY WHERE query_id = 'node/events/1/"))
+		fake.orphans--;
 	else if (str_starts(query->sql, "DESCRIBE TABLE"))
 		buf_adds(out, "id\tString\t\t\nv\tNullable(String)\t\t\nat\tDateTime\t\t\n");
 	else if (strstr(query->sql, "FROM system.tables") != NULL)
@@ -180,7 +214,7 @@ static int fake_query(void *conn, const struct driver_query *query, struct buf *
 	else if (strstr(query->sql, "system.settings") != NULL)
 		buf_adds(out, "version 26.1\nutc 1\nset insert_deduplication_token\n");
 	else if (str_starts(query->sql, "SELECT DISTINCT assumeNotNull"))
-		look_up(query->sql, out);
+		look_up(query, out);
 	else if (!str_starts(query->sql, "SELECT ") && !str_starts(query->sql, "INSERT "))
 		rc = 0;
 	else if (fake.answer == NULL)
@@ -233,6 +267,8 @@ static int insert_into(int table, const struct driver_insert *insert, int *code_
 	read_block(table, insert->data, insert->len);
 	if (fault == FAKE_IO || fake.away)
 		rc = failed(0, code_r, ERR_IO, err, "connection refused");
+	else if (fault == FAKE_MISSING)
+		rc = failed(60, code_r, ERR_IO, err, "Code: 60. DB::Exception: Table does not exist");
 	else if (fault == FAKE_BUSY)
 		rc = failed(252, code_r, ERR_IO, err, "Code: 252. DB::Exception: Too many parts (300)");
 	else if (fault == FAKE_UNCLEAR_LOST || fault == FAKE_UNCLEAR_STORED)
@@ -266,7 +302,7 @@ static int fake_insert(void *conn, const struct driver_insert *insert, int *code
 }
 
 static struct warehouse_ops ops = {
-	.scheme = "fake", .dies_with_process = true, .query_bytes = 1 << 20,
+	.scheme = "fake", .dies_with_process = true, .table_bytes = 1 << 20,
 	.open = fake_open, .close = fake_close, .query = fake_query, .insert = fake_insert
 };
 
@@ -280,8 +316,10 @@ void fake_warehouse_add(void)
 void fake_warehouse_reset(void)
 {
 	pthread_mutex_lock(&fake.mutex);
-	fake.closed = fake.away = false;
+	fake.closed = fake.away = fake.deaf = false;
+	fake.question[0] = '\0';
 	fake.orphans = 0;
+	fake.orphan_age_ms = 0;
 	ops.dies_with_process = true;
 	fake.count = fake.lookups = fake.mixed = fake.token_count = 0;
 	fake.refuse[0] = '\0';
@@ -307,6 +345,25 @@ void fake_warehouse_orphans(size_t running)
 	ops.dies_with_process = false;
 	fake.orphans = running;
 	pthread_mutex_unlock(&fake.mutex);
+}
+
+void fake_warehouse_orphan_age(int ms)
+{
+	pthread_mutex_lock(&fake.mutex);
+	fake.orphan_age_ms = ms;
+	pthread_mutex_unlock(&fake.mutex);
+}
+
+void fake_warehouse_deaf(bool deaf)
+{
+	pthread_mutex_lock(&fake.mutex);
+	fake.deaf = deaf;
+	pthread_mutex_unlock(&fake.mutex);
+}
+
+const char *fake_warehouse_question(void)
+{
+	return fake.question;
 }
 
 void fake_warehouse_away(bool away)

@@ -19,6 +19,7 @@ enum fake_fault {
 	FAKE_IO,		/* fails, nothing arrived */
 	FAKE_BUSY,		/* too many parts */
 	FAKE_CONTENT,		/* refuses every row */
+	FAKE_MISSING,		/* there is no such table, until somebody makes it */
 	FAKE_UNCLEAR_STORED,	/* no answer, but the rows are there */
 	FAKE_UNCLEAR_LOST	/* no answer, and they are not */
 };
@@ -28,6 +29,12 @@ void fake_warehouse_fail(const char *table, enum fake_fault fault, int times);
 void fake_warehouse_refuse_ids(const char *text);
 /* From now on handles are of a server, where INSERTs outlive their process, and so many of them run. */
 void fake_warehouse_orphans(size_t running);
+/* How long they have been running; told to stop they do. */
+void fake_warehouse_orphan_age(int ms);
+/* Rows are taken, but what is asked about tables and inserts gets no answer: one host of several is away. */
+void fake_warehouse_deaf(bool deaf);
+/* The last look-up, or "". The next one changes it. */
+const char *fake_warehouse_question(void);
 /* Nothing is answered, neither to handles being opened. */
 void fake_warehouse_away(bool away);
 /* Closed: inserts wait before they do anything. */

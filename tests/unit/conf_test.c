@@ -408,6 +408,7 @@ static void test_defaults(void **state)
 	assert_int_equal(model->memory_max, 256 << 20);
 	assert_int_equal(model->drain_ms, 30000);
 	assert_int_equal(model->suspect_wait_ms, 0);
+	assert_int_equal(model->engine, CONF_PLAIN);
 	assert_int_equal(model->breaker_failures, 5);
 	assert_int_equal(model->breaker_first_ms, 1000);
 	assert_int_equal(model->breaker_cap_ms, 60000);

@@ -426,6 +426,30 @@ static void test_transform(void **state)
 	bench_close(&bench);
 }
 
+/* What is another for each insert would keep a second row of an event for ever. */
+static void test_replacing_plan(void **state)
+{
+	static const struct sl_sink_column columns[] = {{"id", "String", NULL, 0, NULL},
+		{"at", "DateTime", NULL, 0, NULL}, {"at_now", "DateTime", NULL, SL_COLUMN_NOW, NULL}, SL_END_OF_SINK_COLUMNS};
+	struct sl_sink sink = SL_SINK_INIT(.name = "orders", .table = "t", .columns = columns, .identity = "id",
+					   .order_by = "at", .partition_by = "toYYYYMM(at)");
+	struct arena *arena = arena_new();
+	struct error err = { .code = ERR_NONE };
+	const struct sink_table *plain = sink_table_new(&sink, "d", "t", arena, &err);
+
+	(void)state;
+	assert_non_null(plain);
+	assert_true(sink_table_replacing(plain, arena, &err)->replacing);
+	assert_false(plain->replacing);
+	sink.order_by = "at, at_now";
+	assert_null(sink_table_replacing(plain, arena, &err));
+	assert_non_null(strstr(err.text, "sink orders: warehouse.engine cannot be replacing"));
+	sink.order_by = "at";
+	sink.partition_by = "toYYYYMM(at_now)";
+	assert_null(sink_table_replacing(plain, arena, &err));
+	arena_free(&arena);
+}
+
 static void test_plan_refuses(void **state)
 {
 	static const struct sl_sink_column bad_type[] = {{"id", "String", NULL, 0, NULL}, {"x", "Array(String)", NULL, 0, NULL},
@@ -487,6 +511,7 @@ int main(void)
 		cmocka_unit_test(test_undecodable),
 		cmocka_unit_test(test_identity_is_derived),
 		cmocka_unit_test(test_transform),
+		cmocka_unit_test(test_replacing_plan),
 		cmocka_unit_test(test_plan_refuses),
 		cmocka_unit_test(test_partitions),
 	};

@@ -16,9 +16,12 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "http/http_sync.h"
 #include "warehouse/chdb.h"
 #include "warehouse/clickhouse_url.h"
+#include "warehouse/compress.h"
 #include "warehouse/driver.h"
+#include "warehouse/engine.h"
 #include "warehouse/native.h"
 #include "warehouse/outcome.h"
 #include "warehouse/sql.h"
@@ -27,8 +30,7 @@
 /* A driver that answers each statement from a script and remembers what it was asked. */
 static struct {
 	const char *const *answers;	/* pairs: part of the statement, answer; "!" + text is an error */
-	struct buf asked;
-	size_t query_bytes;
+	struct buf asked, brought;
 } fake;
 
 static int fake_open(const char *rest, const struct warehouse_options *options, void **conn_r,
@@ -66,6 +68,11 @@ static int fake_query(void *conn, const struct driver_query *query, struct buf *
 		      struct error *err)
 {
 	(void)conn;
+	if (query->table) {
+		assert_string_equal(query->table->structure, "id String");
+		assert_true(query->table->len <= 1000);
+		buf_add(&fake.brought, query->table->data, query->table->len);
+	}
 	return answer(query->sql, out, code_r, err);
 }
 
@@ -85,7 +92,7 @@ static int fake_insert(void *conn, const struct driver_insert *insert, int *code
 }
 
 static struct warehouse_ops fake_ops = {
-	.scheme = "fake", .query_bytes = 1000, .open = fake_open, .close = fake_close, .query = fake_query,
+	.scheme = "fake", .table_bytes = 1000, .open = fake_open, .close = fake_close, .query = fake_query,
 	.insert = fake_insert
 };
 
@@ -174,6 +181,7 @@ static void test_outcomes(void **state)
 	assert_int_equal(outcome_insert(252, "Too many parts (3000)", ERR_UNCLEAR), ERR_BUSY);
 	assert_int_equal(outcome_insert(252, "Too many partitions for single INSERT block", ERR_UNCLEAR),
 			 ERR_IO);
+	assert_int_equal(outcome_insert(252, "Too many parts (300) in table '_e.partitions'", ERR_UNCLEAR), ERR_BUSY);
 	assert_int_equal(outcome_insert(159, "", ERR_IO), ERR_UNCLEAR);
 	assert_int_equal(outcome_insert(60, "", ERR_UNCLEAR), ERR_IO);
 	assert_int_equal(outcome_insert(241, "", ERR_UNCLEAR), ERR_IO);
@@ -224,12 +232,14 @@ static void test_urls(void **state)
 	assert_string_equal(parts.password, "p:/");
 	assert_string_equal(parts.database, "dA");
 	assert_string_equal(parts.ca_file, "/x y");
-	assert_true(parts.gzip);
+	assert_int_equal(parts.compression, COMPRESS_GZIP);
 	assert_int_equal(clickhouse_url_parse("//h", true, arena, &parts, &err), 0);
 	assert_string_equal(parts.origins[0], "https://h:8443");
 	assert_null(parts.user);
 	assert_null(parts.database);
-	assert_false(parts.gzip);
+	assert_int_equal(parts.compression, compress_default());
+	assert_int_equal(clickhouse_url_parse("//h?compression=none", true, arena, &parts, &err), 0);
+	assert_int_equal(parts.compression, COMPRESS_NONE);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		if (clickhouse_url_parse(bad[i], false, arena, &parts, &err) == 0)
 			fail_msg("%s was taken", bad[i]);
@@ -240,6 +250,41 @@ static void test_urls(void **state)
 	assert_null(warehouse_database("clickhouse://h", arena));
 	assert_null(warehouse_database("chdb:/var/lib/x", arena));
 	arena_free(&arena);
+}
+
+/* What one build has another lacks; the message says what there is. */
+static void test_compressions(void **state)
+{
+	static const char *const names[] = {"gzip", "lz4", "zstd"};
+	static const unsigned char methods[] = {0, 0x82, 0x90};
+	char text[3000];
+	const struct http_piece pieces[] = {{"INSERT", 6}, {text, sizeof(text)}};
+	enum compression how;
+	struct error err;
+	struct buf out;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	for (size_t i = 0; i < 3; i++) {
+		if (compress_find(names[i], &how, &err) < 0) {
+			assert_non_null(strstr(err.text, "this build of sluice has none, gzip"));
+			continue;
+		}
+		buf_init(&out);
+		compress_pieces(&out, how, pieces, 2);
+		assert_true(out.len < 200);
+		if (how != COMPRESS_GZIP) {	/* method, size with the header, size unpacked; then the next block */
+			size_t first = (size_t)(unsigned char)out.data[17];
+
+			assert_memory_equal(out.data + 16, &methods[i], 1);
+			assert_memory_equal(out.data + 21, "\x06\0\0\0", 4);
+			assert_memory_equal(out.data + 16 + first + 16, &methods[i], 1);
+			assert_memory_equal(out.data + 16 + first + 21, "\xb8\x0b\0\0", 4);
+		}
+		buf_fini(&out);
+	}
+	assert_int_equal(compress_find("brotli", &how, &err), -1);
+	assert_int_equal(err.code, ERR_INPUT);
 }
 
 static void test_library_search(void **state)
@@ -297,6 +342,64 @@ static void test_create_statement(void **state)
 	assert_null(wh);
 }
 
+static void test_engines(void **state)
+{
+	static const struct { const char *plain, *replacing; } cases[] = {
+		{"MergeTree", "ReplacingMergeTree"}, {"MergeTree()", "ReplacingMergeTree()"},
+		{"ReplicatedMergeTree('/t', '{replica}')", "ReplicatedReplacingMergeTree('/t', '{replica}')"},
+		{"ReplacingMergeTree(at)", "ReplacingMergeTree(at)"}, {"SummingMergeTree", NULL}, {"Memory", NULL},
+	};
+	struct error err;
+	struct buf out;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		buf_init(&out);
+		assert_int_equal(engine_add_replacing(&out, cases[i].plain, &err), cases[i].replacing ? 0 : -1);
+		if (cases[i].replacing)
+			assert_string_equal(out.data, cases[i].replacing);
+		else
+			assert_non_null(strstr(err.text, "has no variant that replaces"));
+		buf_fini(&out);
+	}
+	assert_true(engine_orders_by("a, event_id", "event_id"));
+	assert_true(engine_orders_by("`event_id` , a", "event_id"));
+	assert_true(engine_orders_by("f(a, ')\\','), event_id", "event_id"));
+	assert_false(engine_orders_by("a, cityHash64(event_id), b", "event_id"));
+	assert_false(engine_orders_by("f(a, event_id)", "event_id"));
+	assert_false(engine_orders_by("my_event_id, event_id2, 'event_id'", "event_id"));
+	assert_false(engine_orders_by("", "event_id"));
+}
+
+/* The shape of a table, and what ensure says of it when rows are to be replaced by identity. */
+static void test_ensure_replacing(void **state)
+{
+	static const struct { const char *engine, *order, *wanted; } cases[] = {
+		{"ReplacingMergeTree", "when, id", ""}, {"Distributed", "", ""},
+		{"MergeTree", "id", "table _e.t: warehouse.engine is replacing, but the table is a MergeTree"},
+		{"ReplacingMergeTree", "when", "a ReplacingMergeTree ordered by (when) makes rows one that differ in id"},
+	};
+	struct warehouse_table replacing = spec;
+	struct error err = {0};
+
+	(void)state;
+	replacing.identity = "id";
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char keys[200];
+		const char *const answers[] = {"version()", "version 18.16.1\n", "DESCRIBE",
+			"id\tString\t\t\nwhen\tDateTime\t\t\n", "system.tables", keys, NULL};
+		struct warehouse *wh = open_fake(answers);
+
+		str_format(keys, sizeof(keys), "%s\t\t%s\t\n", cases[i].engine, cases[i].order);
+		assert_int_equal(warehouse_ensure_table(wh, &replacing, &err), *cases[i].wanted ? -1 : 0);
+		if (*cases[i].wanted) {
+			assert_int_equal(err.code, ERR_INPUT);
+			assert_non_null(strstr(err.text, cases[i].wanted));
+		}
+		warehouse_close(&wh);
+	}
+}
+
 static int insert_one(struct warehouse *wh, const char *token, enum warehouse_durability durability,
 		      struct error *err)
 {
@@ -339,7 +442,8 @@ static void test_insert_settings(void **state)
 	fake_ops.quorum = true;
 	wh = open_fake(old);
 	assert_int_equal(insert_one(wh, NULL, WAREHOUSE_QUORUM, &err), 0);
-	assert_string_equal(fake.asked.data, "INSERT INTO `_e`.`t` (`id`) insert_deduplicate=0 insert_quorum=2\n");
+	assert_string_equal(fake.asked.data, "INSERT INTO `_e`.`t` (`id`) insert_deduplicate=0 insert_quorum=2 "
+			    "insert_quorum_timeout=600000\n");
 	warehouse_close(&wh);
 	wh = open_fake(answers);
 	assert_int_equal(insert_one(wh, NULL, WAREHOUSE_QUORUM, &err), 0);
@@ -374,37 +478,40 @@ static void test_insert_outcomes(void **state)
 static void test_lookup_in_several_statements(void **state)
 {
 	static const char *const answers[] = {
-		NEW_SERVER, "SELECT DISTINCT", "\x04" "id 7" "\x05" "id 70" "\x01" "?", NULL
+		NEW_SERVER, "SELECT DISTINCT", "\x04" "id 7" "\x05" "id 70" "\x01" "?", "DESCRIBE", "id\tString\t\t\n",
+		"system.tables", "MergeTree\t\tid\t\n", NULL
 	};
+	static const char statement[] = "SELECT DISTINCT assumeNotNull(toString(`id`)) FROM `_e`.`t` WHERE 1 AND `when` >= "
+		"'2020-01-01 00:00:00' AND `when` <= 'it\\'s' AND `id` IN (SELECT id FROM sluice_ids) SETTINGS "
+		"read_overflow_mode = 'throw', ";
 	struct warehouse_filter filter = {.column = "when", .from = "2020-01-01 00:00:00", .to = "it's"};
 	struct warehouse_lookup lookup = {.database = "_e", .table = "t", .column = "id", .filters = &filter,
 					  .filter_count = 1, .id_count = 200};
 	struct warehouse_text ids[200];
 	struct warehouse *wh = open_fake(answers);
 	struct arena *arena = arena_new();
+	struct buf all;
 	bool found[200];
 	struct error err = {0};
 	size_t statements = 0;
 
 	(void)state;
+	buf_init(&all);
 	for (size_t i = 0; i < 200; i++) {
 		ids[i].bytes = arena_printf(arena, "id %zu", i == 199 ? 7 : i);
 		ids[i].len = strlen(ids[i].bytes);
+		buf_printf(&all, "%s\n", ids[i].bytes);
 	}
 	lookup.ids = ids;
 	assert_int_equal(warehouse_lookup(wh, &lookup, found, &err), 0);
 	for (size_t i = 0; i < 200; i++)
 		assert_int_equal(found[i], i == 7 || i == 70 || i == 199);
-	assert_true(str_starts(fake.asked.data,
-		"SELECT DISTINCT assumeNotNull(toString(`id`)) FROM `_e`.`t` WHERE 1 AND `when` >= "
-		"'2020-01-01 00:00:00' AND `when` <= 'it\\'s' AND `id` IN ('id 0','id 1',"));
-	for (char *line = strtok(fake.asked.data, "\n"); line; line = strtok(NULL, "\n")) {
-		assert_true(strlen(line) <= 1000);
-		assert_true(str_ends(line, "')"));
-		statements++;
-	}
+	assert_string_equal(fake.brought.data, all.data);
+	for (char *line = strtok(fake.asked.data, "\n"); line; line = strtok(NULL, "\n"))
+		statements += str_starts(line, statement);
 	assert_true(statements >= 2);
 	warehouse_close(&wh);
+	buf_fini(&all);
 	arena_free(&arena);
 }
 
@@ -432,7 +539,8 @@ static void test_ensure_compares(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const char *const answers[] = {NEW_SERVER, "DESCRIBE", cases[i].columns, "system.tables",
 			"MergeTree\ttoYYYYMM(when)\tid\tMergeTree ORDER BY id SETTINGS "
-			"fsync_after_insert = 1, fsync_part_directory = 1\n", NULL};
+			"fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 7\n",
+			NULL};
 		struct warehouse *wh = open_fake(answers);
 
 		error_clear(&err);
@@ -444,7 +552,7 @@ static void test_ensure_compares(void **state)
 	}
 }
 
-static void test_ensure_raises_durability(void **state)
+static void test_ensure_raises_settings(void **state)
 {
 	static const char *const answers[] = {NEW_SERVER, "DESCRIBE", "id\tString\t\t\nwhen\tDateTime\t\t\n",
 		"system.tables", "MergeTree\t\tid\tMergeTree ORDER BY id SETTINGS index_granularity = 8192\n",
@@ -455,7 +563,7 @@ static void test_ensure_raises_durability(void **state)
 	(void)state;
 	assert_int_equal(warehouse_ensure_table(wh, &spec, &err), 0);
 	assert_non_null(strstr(fake.asked.data, "ALTER TABLE `_e`.`t` MODIFY SETTING fsync_after_insert = 1, "
-			       "fsync_part_directory = 1\n"));
+			       "fsync_part_directory = 1, non_replicated_deduplication_window = 100\n"));
 	warehouse_close(&wh);
 }
 
@@ -463,6 +571,7 @@ static int setup(void **state)
 {
 	(void)state;
 	buf_init(&fake.asked);
+	buf_init(&fake.brought);
 	warehouse_add_driver(&fake_ops);
 	return 0;
 }
@@ -471,6 +580,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	buf_fini(&fake.asked);
+	buf_fini(&fake.brought);
 	return 0;
 }
 
@@ -482,13 +592,16 @@ int main(void)
 		cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_open_refusals),
 		cmocka_unit_test(test_urls),
+		cmocka_unit_test(test_compressions),
 		cmocka_unit_test(test_library_search),
 		cmocka_unit_test(test_create_statement),
+		cmocka_unit_test(test_engines),
+		cmocka_unit_test(test_ensure_replacing),
 		cmocka_unit_test(test_insert_settings),
 		cmocka_unit_test(test_insert_outcomes),
 		cmocka_unit_test(test_lookup_in_several_statements),
 		cmocka_unit_test(test_ensure_compares),
-		cmocka_unit_test(test_ensure_raises_durability),
+		cmocka_unit_test(test_ensure_raises_settings),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
