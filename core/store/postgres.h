@@ -201,12 +201,12 @@ int pg_schema_tables(PGconn *conn, const struct store_table *const *tables, size
 /* The migrations that are missing, into schema. 1, or 0 when nothing else can be said, or -1. */
 int pg_schema_missing(PGconn *conn, struct arena *arena, struct store_schema *schema, struct error *err);
 /* What a table needs, into schema. */
-int pg_schema_plan(PGconn *conn, const struct store_table *table, struct arena *arena, struct store_schema *schema,
-		   struct error *err);
+int pg_schema_plan(PGconn *conn, const struct store_table *table, struct arena *arena,
+		   struct store_schema *schema, struct error *err);
 void pg_schema_whole(const struct store_table *const *tables, size_t count, struct arena *arena,
 		     struct store_schema *schema);
-int pg_schema_apply(PGconn *conn, const struct store_table *const *tables, size_t count, store_applied_fn *applied,
-		    void *user, struct error *err);
+int pg_schema_apply(PGconn *conn, const struct store_table *const *tables, size_t count,
+		    store_applied_fn *applied, void *user, struct error *err);
 
 /* --- for administrators: store_postgres_look.c; both block --- */
 int pg_look(const char *rest, const struct store_table *const *tables, size_t count, struct arena *arena,

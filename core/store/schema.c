@@ -49,7 +49,8 @@ bool store_plan_version(struct arena *arena, struct store_schema *schema)
 {
 	if (schema->version > schema->newest) {
 		store_plan_finding(arena, schema, STORE_WRONG, "use a newer program",
-				   "the schema is version %" PRId64 ", newer than the %" PRId64 " this program knows",
+				   "the schema is version %" PRId64 ", newer than the %" PRId64
+				   " this program knows",
 				   schema->version, schema->newest);
 		return false;
 	}
@@ -57,8 +58,8 @@ bool store_plan_version(struct arena *arena, struct store_schema *schema)
 		store_plan_finding(arena, schema, STORE_MISSING, APPLY, "the task store is not made yet");
 	else if (schema->version < schema->newest)
 		store_plan_finding(arena, schema, STORE_MISSING, APPLY,
-				   "the schema is version %" PRId64 ", this program needs %" PRId64, schema->version,
-				   schema->newest);
+				   "the schema is version %" PRId64 ", this program needs %" PRId64,
+				   schema->version, schema->newest);
 	return true;
 }
 
@@ -109,7 +110,8 @@ void store_plan_migration(struct arena *arena, int64_t version, const struct sto
 	add_pretty(&sql, before);
 	add_pretty(&sql, migration->sql);
 	add_pretty(&sql, after);
-	buf_printf(&sql, "INSERT INTO schema_migration (version, name, applied_at) VALUES (%" PRId64 ", ", version);
+	buf_printf(&sql, "INSERT INTO schema_migration (version, name, applied_at) VALUES (%" PRId64 ", ",
+		   version);
 	add_text(&sql, migration->name);
 	buf_printf(&sql, ", %s);\n", now);
 	add_step(arena, schema, version, migration->name, arena_strndup(arena, sql.data, sql.len));
@@ -148,8 +150,8 @@ static void complain_type(struct planning *plan, const struct column *column, co
 {
 	store_plan_finding(plan->arena, plan->schema, STORE_WRONG,
 			   plan->dialect->retype(plan->arena, plan->table->name, column->name, column->type),
-			   "table %s: column %s is %s in the task store, the plugin declares %s", plan->table->name,
-			   column->name, upper(plan->arena, there),
+			   "table %s: column %s is %s in the task store, the plugin declares %s",
+			   plan->table->name, column->name, upper(plan->arena, there),
 			   upper(plan->arena, plan->dialect->type_name(column->type)));
 }
 
@@ -212,8 +214,8 @@ static void make_table(struct planning *plan)
 	buf_adds(&plan->sql, ");\n");
 	/* Of a store that has nothing it has been said. */
 	if (plan->schema->version > 0)
-		store_plan_finding(plan->arena, plan->schema, STORE_MISSING, APPLY, "table %s of a plugin is missing",
-				   plan->table->name);
+		store_plan_finding(plan->arena, plan->schema, STORE_MISSING, APPLY,
+				   "table %s of a plugin is missing", plan->table->name);
 }
 
 static const char *type_there(const struct store_there *there, const char *column)
@@ -239,14 +241,16 @@ static void widen_table(struct planning *plan)
 		if (there != NULL && !plan->dialect->fits(column->type, there)) {
 			complain_type(plan, column, there);
 		} else if (there == NULL && is_inline_key(plan, column->name)) {
-			store_plan_finding(plan->arena, plan->schema, STORE_WRONG,
-					   arena_printf(plan->arena,
-							"ALTER TABLE \"%s\" RENAME TO another name: a new one is made",
-							table),
-					   "table %s: the key column %s is missing in the task store", table,
-					   column->name);
+			store_plan_finding(
+				plan->arena, plan->schema, STORE_WRONG,
+				arena_printf(plan->arena,
+					     "ALTER TABLE \"%s\" RENAME TO another name: a new one is made",
+					     table),
+				"table %s: the key column %s is missing in the task store", table,
+				column->name);
 		} else if (there == NULL) {
-			buf_printf(&plan->sql, "ALTER TABLE \"%s\" ADD COLUMN \"%s\" %s;\n", table, column->name, type);
+			buf_printf(&plan->sql, "ALTER TABLE \"%s\" ADD COLUMN \"%s\" %s;\n", table,
+				   column->name, type);
 			store_plan_finding(plan->arena, plan->schema, STORE_MISSING, APPLY,
 					   "table %s: column %s is missing", table, column->name);
 		}
@@ -260,7 +264,8 @@ static void make_key(struct planning *plan)
 
 	if (key == NULL || plan->dialect->inline_key || plan->there->key)
 		return;
-	buf_printf(&plan->sql, "CREATE UNIQUE INDEX \"%s_%s_key\" ON \"%s\" (\"%s\");\n", table, key, table, key);
+	buf_printf(&plan->sql, "CREATE UNIQUE INDEX \"%s_%s_key\" ON \"%s\" (\"%s\");\n", table, key, table,
+		   key);
 	if (plan->there->table)
 		store_plan_finding(plan->arena, plan->schema, STORE_MISSING, APPLY,
 				   "table %s: its key %s is not unique", table, key);
@@ -274,23 +279,26 @@ static void make_indexes(struct planning *plan)
 	for (i = 0; i < table->index_count; i++) {
 		if (plan->there->indexes != NULL && plan->there->indexes[i])
 			continue;
-		buf_printf(&plan->sql, "CREATE INDEX \"%s_%s\" ON \"%s\" (\"%s\");\n", table->name, table->indexes[i],
-			   table->name, table->indexes[i]);
+		buf_printf(&plan->sql, "CREATE INDEX \"%s_%s\" ON \"%s\" (\"%s\");\n", table->name,
+			   table->indexes[i], table->name, table->indexes[i]);
 		if (plan->there->table)
 			store_plan_finding(plan->arena, plan->schema, STORE_MISSING, APPLY,
-					   "table %s: the index over %s is missing", table->name, table->indexes[i]);
+					   "table %s: the index over %s is missing", table->name,
+					   table->indexes[i]);
 	}
 }
 
-void store_plan_table(struct arena *arena, const struct store_dialect *dialect, const struct store_table *table,
-		      const struct store_there *there, struct store_schema *schema)
+void store_plan_table(struct arena *arena, const struct store_dialect *dialect,
+		      const struct store_table *table, const struct store_there *there,
+		      struct store_schema *schema)
 {
 	struct planning plan = {
 		.arena = arena, .dialect = dialect, .table = table, .there = there, .schema = schema};
 	struct error err;
 
 	if (store_check_table_name(table->name, &err) < 0) {
-		store_plan_finding(arena, schema, STORE_WRONG, "have its plugin name it otherwise", "%s", err.text);
+		store_plan_finding(arena, schema, STORE_WRONG, "have its plugin name it otherwise", "%s",
+				   err.text);
 		return;
 	}
 	buf_init(&plan.sql);

@@ -35,7 +35,8 @@ struct sqlite_db {
 int sqlite_db_open(struct sqlite_db *db, const char *path, bool create, const struct store_options *options,
 		   struct error *err);
 /* Opens a file that is there as it is, to be read: no setting of it is changed. */
-int sqlite_db_look(struct sqlite_db *db, const char *path, const struct store_options *options, struct error *err);
+int sqlite_db_look(struct sqlite_db *db, const char *path, const struct store_options *options,
+		   struct error *err);
 void sqlite_db_close(struct sqlite_db *db);
 /*
  * The cached statement for sql, reset and bound by types, one letter per
@@ -67,12 +68,13 @@ int sqlite_schema_open(struct sqlite_db *db, bool create, char id_r[UUID_TEXT_SI
 /* In one transaction. applied may be NULL. */
 int sqlite_schema_tables(struct sqlite_db *db, const struct store_table *const *tables, size_t count,
 			 store_applied_fn *applied, void *user, struct error *err);
-int sqlite_schema_read(const char *path, const struct store_table *const *tables, size_t count, struct arena *arena,
-		       struct store_schema *schema, struct error *err);
+int sqlite_schema_read(const char *path, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema, struct error *err);
 void sqlite_schema_whole(const struct store_table *const *tables, size_t count, struct arena *arena,
 			 struct store_schema *schema);
-int sqlite_schema_apply(const char *path, const struct store_options *options, const struct store_table *const *tables,
-			size_t count, store_applied_fn *applied, void *user, struct error *err);
+int sqlite_schema_apply(const char *path, const struct store_options *options,
+			const struct store_table *const *tables, size_t count, store_applied_fn *applied,
+			void *user, struct error *err);
 
 /* --- requests: store_sqlite.c --- */
 struct sqlite_request {

@@ -49,10 +49,11 @@ int store_check_version(int64_t version, int64_t newest, bool create, struct err
 				 " this program knows: use a newer program",
 				 version, newest);
 	if (version < newest && !create)
-		return error_set(err, ERR_INPUT,
-				 "the task store's schema is version %" PRId64 ", this program needs %" PRId64
-				 ": run 'sluicectl schema apply', or start sluiced once, to bring it up to date",
-				 version, newest);
+		return error_set(
+			err, ERR_INPUT,
+			"the task store's schema is version %" PRId64 ", this program needs %" PRId64
+			": run 'sluicectl schema apply', or start sluiced once, to bring it up to date",
+			version, newest);
 	return 0;
 }
 
@@ -357,8 +358,8 @@ void store_outbox_totals(struct store *store, store_json_fn *done, void *user)
 
 /* --- the schema --- */
 
-int store_schema_read(const char *url, const struct store_table *const *tables, size_t count, struct arena *arena,
-		      struct store_schema *schema_r, struct error *err)
+int store_schema_read(const char *url, const struct store_table *const *tables, size_t count,
+		      struct arena *arena, struct store_schema *schema_r, struct error *err)
 {
 	const struct store_ops *ops = find_driver(url, err);
 
@@ -366,8 +367,8 @@ int store_schema_read(const char *url, const struct store_table *const *tables, 
 	return ops != NULL ? ops->schema_read(strchr(url, ':') + 1, tables, count, arena, schema_r, err) : -1;
 }
 
-int store_schema_whole(const char *url, const struct store_table *const *tables, size_t count, struct arena *arena,
-		       struct store_schema *schema_r, struct error *err)
+int store_schema_whole(const char *url, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema_r, struct error *err)
 {
 	const struct store_ops *ops = find_driver(url, err);
 
@@ -385,5 +386,7 @@ int store_schema_apply(const char *url, const struct store_table *const *tables,
 	struct store_options options = {.busy_ms = 0};
 
 	fill_in(&options);
-	return ops != NULL ? ops->schema_apply(strchr(url, ':') + 1, &options, tables, count, applied, user, err) : -1;
+	return ops != NULL
+		       ? ops->schema_apply(strchr(url, ':') + 1, &options, tables, count, applied, user, err)
+		       : -1;
 }

@@ -354,13 +354,14 @@ struct store_schema {
  * of the tables, and what is wrong with it. All in the arena. -1 when it cannot
  * be looked at. A store that is not there lacks everything.
  */
-int store_schema_read(const char *url, const struct store_table *const *tables, size_t count, struct arena *arena,
-		      struct store_schema *schema_r, struct error *err);
+int store_schema_read(const char *url, const struct store_table *const *tables, size_t count,
+		      struct arena *arena, struct store_schema *schema_r, struct error *err);
 /* The whole schema, as for an empty store; none is asked. */
-int store_schema_whole(const char *url, const struct store_table *const *tables, size_t count, struct arena *arena,
-		       struct store_schema *schema_r, struct error *err);
+int store_schema_whole(const char *url, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema_r, struct error *err);
 typedef void store_applied_fn(void *user, const struct store_step *step);
-/* Takes the steps there are, making the store where it is not there; applied is called after each is committed. */
+/* Takes the steps there are, and makes a store that is not there; applied is called after each is committed.
+ */
 int store_schema_apply(const char *url, const struct store_table *const *tables, size_t count,
 		       store_applied_fn *applied, void *user, struct error *err);
 

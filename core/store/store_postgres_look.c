@@ -36,7 +36,8 @@ static bool is_ours(const struct looking *looking, const char *name)
 	return false;
 }
 
-static void complain_grant(const struct looking *looking, const char *what, const char *rights, const char *role)
+static void complain_grant(const struct looking *looking, const char *what, const char *rights,
+			   const char *role)
 {
 	store_plan_finding(looking->arena, looking->schema, STORE_WRONG,
 			   arena_printf(looking->arena, "run GRANT %s ON %s TO \"%s\"", rights, what, role),
@@ -47,15 +48,18 @@ static int check_tables(struct looking *looking, PGconn *conn, struct error *err
 {
 	PGresult *result = pg_exec_blocking(
 		conn, err,
-		"SELECT relname, current_user FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)"
+		"SELECT relname, current_user FROM pg_class WHERE relkind IN ('r', 'p') AND "
+		"pg_table_is_visible(oid)"
 		" AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')"
-		" AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')) ORDER BY relname",
+		" AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')) ORDER BY "
+		"relname",
 		"");
 	int i;
 
 	for (i = 0; i < PQntuples(result); i++)
 		if (is_ours(looking, PQgetvalue(result, i, 0)))
-			complain_grant(looking, arena_printf(looking->arena, "\"%s\"", PQgetvalue(result, i, 0)),
+			complain_grant(looking,
+				       arena_printf(looking->arena, "\"%s\"", PQgetvalue(result, i, 0)),
 				       "SELECT, INSERT, UPDATE, DELETE", PQgetvalue(result, i, 1));
 	PQclear(result);
 	return result != NULL ? 0 : -1;
@@ -73,7 +77,8 @@ static int check_sequences(struct looking *looking, PGconn *conn, struct error *
 	int i;
 
 	for (i = 0; i < PQntuples(result); i++)
-		complain_grant(looking, arena_printf(looking->arena, "SEQUENCE \"%s\"", PQgetvalue(result, i, 0)),
+		complain_grant(looking,
+			       arena_printf(looking->arena, "SEQUENCE \"%s\"", PQgetvalue(result, i, 0)),
 			       "SELECT, USAGE", PQgetvalue(result, i, 1));
 	PQclear(result);
 	return result != NULL ? 0 : -1;
@@ -92,22 +97,31 @@ static void check_database(const struct looking *looking, const PGresult *result
 
 	if (is_true(result, 2))
 		store_plan_finding(arena, schema, STORE_WRONG,
-				   "name the primary server in stores.tasks, or all of them: the one that takes writes is found",
+				   "name the primary server in stores.tasks, or all of them: the one that "
+				   "takes writes is found",
 				   "the server is a standby and takes no writes");
 	else if (is_true(result, 3))
-		store_plan_finding(arena, schema, STORE_WRONG,
-				   arena_printf(arena, "run ALTER ROLE \"%s\" SET default_transaction_read_only = off", role),
-				   "transactions of role %s are read-only", role);
+		store_plan_finding(
+			arena, schema, STORE_WRONG,
+			arena_printf(arena, "run ALTER ROLE \"%s\" SET default_transaction_read_only = off",
+				     role),
+			"transactions of role %s are read-only", role);
 	if (place == NULL)
-		store_plan_finding(arena, schema, STORE_WRONG, "make one, or set search_path to one that is there",
+		store_plan_finding(arena, schema, STORE_WRONG,
+				   "make one, or set search_path to one that is there",
 				   "no schema of role %s's search_path exists", role);
 	else if (schema->step_count > 0 && !is_true(result, 4))
-		store_plan_finding(arena, schema, STORE_WRONG,
-				   arena_printf(arena, "run GRANT CREATE ON SCHEMA \"%s\" TO \"%s\", or what 'sluicectl schema show'"
-						" prints as its owner", place, role),
-				   "role %s may make no tables in schema %s", role, place);
+		store_plan_finding(
+			arena, schema, STORE_WRONG,
+			arena_printf(
+				arena,
+				"run GRANT CREATE ON SCHEMA \"%s\" TO \"%s\", or what 'sluicectl schema show'"
+				" prints as its owner",
+				place, role),
+			"role %s may make no tables in schema %s", role, place);
 	if (strcmp(PQgetvalue(result, 0, 5), "UTF8") != 0)
-		store_plan_finding(arena, schema, STORE_WARNING, "make the database anew with ENCODING 'UTF8'",
+		store_plan_finding(arena, schema, STORE_WARNING,
+				   "make the database anew with ENCODING 'UTF8'",
 				   "the database's encoding is %s: texts that it cannot hold are refused",
 				   PQgetvalue(result, 0, 5));
 }
@@ -142,7 +156,8 @@ static int look_at_database(struct looking *looking, PGconn *conn, struct error 
 		" + coalesce(current_setting('reserved_connections', true)::bigint, 0) END,"
 		" CASE WHEN r.rolsuper THEN -1 ELSE r.rolconnlimit END,"
 		" CASE WHEN r.rolsuper THEN -1 ELSE d.datconnlimit END"
-		" FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()",
+		" FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = "
+		"current_database()",
 		"");
 
 	if (result == NULL)
@@ -209,7 +224,8 @@ static int apply(PGconn *conn, void *user, struct error *err)
 {
 	struct applying *applying = user;
 
-	return pg_schema_apply(conn, applying->tables, applying->count, applying->applied, applying->user, err);
+	return pg_schema_apply(conn, applying->tables, applying->count, applying->applied, applying->user,
+			       err);
 }
 
 int pg_apply(const char *rest, const struct store_options *options, const struct store_table *const *tables,

@@ -253,8 +253,8 @@ static bool fits(enum store_type type, const char *there)
 
 static const char *retype(struct arena *arena, const char *table, const char *column, enum store_type type)
 {
-	return arena_printf(arena, "run ALTER TABLE \"%s\" ALTER COLUMN \"%s\" TYPE %s USING \"%s\"::%s", table, column,
-			    pg_type_name(type), column, pg_type_name(type));
+	return arena_printf(arena, "run ALTER TABLE \"%s\" ALTER COLUMN \"%s\" TYPE %s USING \"%s\"::%s",
+			    table, column, pg_type_name(type), column, pg_type_name(type));
 }
 
 static const struct store_dialect dialect = {
@@ -307,11 +307,12 @@ static int look_at_key(struct look *look, struct error *err)
 
 	if (look->table->key_column == NULL || !look->there.table)
 		return 0;
-	result = pg_exec_blocking(look->conn, err,
-				  "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND"
-				  " a.attnum = i.indkey[0] WHERE i.indrelid = to_regclass($1) AND i.indisunique"
-				  " AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = $2",
-				  "tt", quoted(look), look->table->key_column);
+	result = pg_exec_blocking(
+		look->conn, err,
+		"SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND"
+		" a.attnum = i.indkey[0] WHERE i.indrelid = to_regclass($1) AND i.indisunique"
+		" AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = $2",
+		"tt", quoted(look), look->table->key_column);
 	look->there.key = result != NULL && PQntuples(result) > 0;
 	PQclear(result);
 	return result != NULL ? 0 : -1;
@@ -336,8 +337,8 @@ static int look_at_indexes(struct look *look, struct error *err)
 	return 0;
 }
 
-int pg_schema_plan(PGconn *conn, const struct store_table *table, struct arena *arena, struct store_schema *schema,
-		   struct error *err)
+int pg_schema_plan(PGconn *conn, const struct store_table *table, struct arena *arena,
+		   struct store_schema *schema, struct error *err)
 {
 	struct look look = {.conn = conn, .table = table, .arena = arena};
 
@@ -399,7 +400,8 @@ int pg_schema_missing(PGconn *conn, struct arena *arena, struct store_schema *sc
 	schema->newest = NEWEST;
 	if (PQserverVersion(conn) < OLDEST_SERVER) {
 		store_plan_finding(arena, schema, STORE_WRONG, "move the database to a newer server",
-				   "the server is PostgreSQL %d; it must be 12 or newer", PQserverVersion(conn) / 10000);
+				   "the server is PostgreSQL %d; it must be 12 or newer",
+				   PQserverVersion(conn) / 10000);
 		return 0;
 	}
 	if (read_version(conn, &schema->version, err) < 0)
@@ -410,8 +412,8 @@ int pg_schema_missing(PGconn *conn, struct arena *arena, struct store_schema *sc
 	return 1;
 }
 
-int pg_schema_apply(PGconn *conn, const struct store_table *const *tables, size_t count, store_applied_fn *applied,
-		    void *user, struct error *err)
+int pg_schema_apply(PGconn *conn, const struct store_table *const *tables, size_t count,
+		    store_applied_fn *applied, void *user, struct error *err)
 {
 	int64_t version;
 

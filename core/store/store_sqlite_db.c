@@ -129,13 +129,15 @@ failed:
 	return -1;
 }
 
-int sqlite_db_look(struct sqlite_db *db, const char *path, const struct store_options *options, struct error *err)
+int sqlite_db_look(struct sqlite_db *db, const char *path, const struct store_options *options,
+		   struct error *err)
 {
 	memset(db, 0, sizeof(*db));
 	db->options = options;
 	db->busy_ms = options->busy_ms;
 	db->statements = map_new();
-	if (sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK) {
+	if (sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+	    SQLITE_OK) {
 		sqlite3_extended_result_codes(db->handle, 1);
 		sqlite3_busy_handler(db->handle, busy_wait, db);
 		return 0;

@@ -116,7 +116,8 @@ static int read_version(struct sqlite_db *db, int64_t *version_r, struct error *
 	"lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) ||"  \
 	" '-8' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
 #define MAKE_VERSIONS                                                                                        \
-	"CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL);"
+	"CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT "   \
+	"NOT NULL);"
 #define MAKE_ID "INSERT INTO store_meta (name, value) VALUES ('store_id', " NEW_ID ");"
 
 /* The migration that follows version. */
@@ -127,7 +128,8 @@ static void plan_migration(struct arena *arena, int64_t version, struct store_sc
 }
 
 /* Under the lock: the next migration that is missing, in schema. 1 = done one, 0 = none was missing. */
-static int migrate_one(struct sqlite_db *db, struct arena *arena, struct store_schema *schema, struct error *err)
+static int migrate_one(struct sqlite_db *db, struct arena *arena, struct store_schema *schema,
+		       struct error *err)
 {
 	int64_t version;
 
@@ -224,7 +226,8 @@ static bool fits(enum store_type type, const char *there)
 static const char *retype(struct arena *arena, const char *table, const char *column, enum store_type type)
 {
 	(void)type;
-	return arena_printf(arena, "run ALTER TABLE \"%s\" RENAME COLUMN \"%s\" TO another name: a new one is made",
+	return arena_printf(arena,
+			    "run ALTER TABLE \"%s\" RENAME COLUMN \"%s\" TO another name: a new one is made",
 			    table, column);
 }
 
@@ -236,11 +239,11 @@ static const struct store_dialect dialect = {
 	.retype = retype,
 };
 
-static int read_columns(struct sqlite_db *db, const char *table, struct arena *arena, struct store_there *there,
-			struct error *err)
+static int read_columns(struct sqlite_db *db, const char *table, struct arena *arena,
+			struct store_there *there, struct error *err)
 {
-	sqlite3_stmt *statement =
-		sqlite_query(db, err, "SELECT name, type, count(*) OVER () FROM pragma_table_info(?1)", "t", table);
+	sqlite3_stmt *statement = sqlite_query(
+		db, err, "SELECT name, type, count(*) OVER () FROM pragma_table_info(?1)", "t", table);
 	struct store_column_there *columns = NULL;
 	int rc;
 
@@ -248,9 +251,10 @@ static int read_columns(struct sqlite_db *db, const char *table, struct arena *a
 		return -1;
 	while ((rc = sqlite_step(db, statement, err)) > 0) {
 		if (columns == NULL)
-			columns = arena_alloc(arena, (size_t)sqlite3_column_int64(statement, 2) * sizeof(*columns));
-		columns[there->column_count++] = (struct store_column_there){sqlite_text(statement, 0, arena),
-									     sqlite_text(statement, 1, arena)};
+			columns = arena_alloc(arena,
+					      (size_t)sqlite3_column_int64(statement, 2) * sizeof(*columns));
+		columns[there->column_count++] = (struct store_column_there){
+			sqlite_text(statement, 0, arena), sqlite_text(statement, 1, arena)};
 	}
 	there->table = columns != NULL;
 	there->columns = columns;
@@ -266,8 +270,9 @@ static int read_indexes(struct sqlite_db *db, const struct store_table *table, s
 
 	there->indexes = indexes;
 	for (i = 0; i < table->index_count; i++) {
-		if (sqlite_integer(db, &found, err, "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1",
-				   "t", arena_printf(arena, "%s_%s", table->name, table->indexes[i])) < 0)
+		if (sqlite_integer(db, &found, err,
+				   "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1", "t",
+				   arena_printf(arena, "%s_%s", table->name, table->indexes[i])) < 0)
 			return -1;
 		indexes[i] = found != 0;
 	}
@@ -279,7 +284,8 @@ static int plan_table(struct sqlite_db *db, const struct store_table *table, str
 {
 	struct store_there there = {.table = false};
 
-	if (read_columns(db, table->name, arena, &there, err) < 0 || read_indexes(db, table, arena, &there, err) < 0)
+	if (read_columns(db, table->name, arena, &there, err) < 0 ||
+	    read_indexes(db, table, arena, &there, err) < 0)
 		return -1;
 	store_plan_table(arena, &dialect, table, &there, schema);
 	return 0;
@@ -366,13 +372,14 @@ static int read_schema(struct sqlite_db *db, const struct store_table *const *ta
 		if (plan_table(db, tables[i], arena, schema, err) < 0)
 			return -1;
 	if (sqlite3_db_readonly(db->handle, "main") == 1)
-		store_plan_finding(arena, schema, STORE_WRONG, "run this as the user that sluiced runs as, or chown it",
+		store_plan_finding(arena, schema, STORE_WRONG,
+				   "run this as the user that sluiced runs as, or chown it",
 				   "this user may not write the file");
 	return 0;
 }
 
-int sqlite_schema_read(const char *path, const struct store_table *const *tables, size_t count, struct arena *arena,
-		       struct store_schema *schema, struct error *err)
+int sqlite_schema_read(const char *path, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema, struct error *err)
 {
 	const struct store_options options = {.busy_ms = LOOK_BUSY_MS};
 	struct sqlite_db db;
@@ -390,8 +397,9 @@ int sqlite_schema_read(const char *path, const struct store_table *const *tables
 	return rc < 0 ? error_prefix(err, "%s", path) : 0;
 }
 
-int sqlite_schema_apply(const char *path, const struct store_options *options, const struct store_table *const *tables,
-			size_t count, store_applied_fn *applied, void *user, struct error *err)
+int sqlite_schema_apply(const char *path, const struct store_options *options,
+			const struct store_table *const *tables, size_t count, store_applied_fn *applied,
+			void *user, struct error *err)
 {
 	struct sqlite_db db;
 	int64_t version;

@@ -378,7 +378,8 @@ static bool has_finding(const struct store_schema *schema, const char *text, con
 	size_t i;
 
 	for (i = 0; i < schema->finding_count; i++)
-		if (strstr(schema->findings[i].text, text) != NULL && strstr(schema->findings[i].todo, todo) != NULL)
+		if (strstr(schema->findings[i].text, text) != NULL &&
+		    strstr(schema->findings[i].todo, todo) != NULL)
 			return true;
 	return false;
 }
@@ -423,9 +424,11 @@ static void missing_rights_are_told(void **state)
 
 	assert_non_null(at);
 	ask(fx, conn, arena_printf(fx->arena, "CREATE ROLE %s LOGIN CONNECTION LIMIT 7", fx->flow));
-	url = arena_printf(fx->arena, "%.*s%s@%s", (int)(at - fx->url), fx->url, fx->flow, at + strlen("sluice@"));
+	url = arena_printf(fx->arena, "%.*s%s@%s", (int)(at - fx->url), fx->url, fx->flow,
+			   at + strlen("sluice@"));
 	schema = look(fx, url);
-	assert_true(has_finding(&schema, "may not use \"outbox\"", "GRANT SELECT, INSERT, UPDATE, DELETE ON \"outbox\""));
+	assert_true(has_finding(&schema, "may not use \"outbox\"",
+				"GRANT SELECT, INSERT, UPDATE, DELETE ON \"outbox\""));
 	assert_true(has_finding(&schema, "\"contract_profile\"", "GRANT"));
 	assert_true(has_finding(&schema, "SEQUENCE \"outbox_id_seq\"", "GRANT SELECT, USAGE ON SEQUENCE"));
 	assert_int_equal(schema.connections.role, 7);
@@ -433,18 +436,22 @@ static void missing_rights_are_told(void **state)
 	assert_int_equal(schema.connections.server, 50);
 	assert_true(schema.connections.reserved >= 3);
 	/* Enough rights for a store that is made, none to make one. */
-	ask(fx, conn, arena_printf(fx->arena,
-				   "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO %s;"
-				   "GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO %s;"
-				   "ALTER ROLE %s CONNECTION LIMIT -1", fx->flow, fx->flow, fx->flow));
+	ask(fx, conn,
+	    arena_printf(fx->arena,
+			 "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO %s;"
+			 "GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO %s;"
+			 "ALTER ROLE %s CONNECTION LIMIT -1",
+			 fx->flow, fx->flow, fx->flow));
 	schema = look(fx, url);
 	assert_int_equal(schema.finding_count, 0);
 	assert_int_equal(schema.connections.most, 50 - schema.connections.reserved);
-	ask(fx, conn, arena_printf(fx->arena, "CREATE SCHEMA s_%s; GRANT USAGE ON SCHEMA s_%s TO %s", fx->flow, fx->flow,
-				   fx->flow));
+	ask(fx, conn,
+	    arena_printf(fx->arena, "CREATE SCHEMA s_%s; GRANT USAGE ON SCHEMA s_%s TO %s", fx->flow,
+			 fx->flow, fx->flow));
 	schema = look(fx, arena_printf(fx->arena, "%s?options=-csearch_path%%3Ds_%s", url, fx->flow));
 	assert_true(has_finding(&schema, "may make no tables", "GRANT CREATE ON SCHEMA"));
-	ask(fx, conn, arena_printf(fx->arena, "ALTER ROLE %s SET default_transaction_read_only = on", fx->flow));
+	ask(fx, conn,
+	    arena_printf(fx->arena, "ALTER ROLE %s SET default_transaction_read_only = on", fx->flow));
 	schema = look(fx, url);
 	assert_true(has_finding(&schema, "read-only", "default_transaction_read_only = off"));
 	ask(fx, conn, arena_printf(fx->arena, "DROP OWNED BY %s; DROP ROLE %s", fx->flow, fx->flow));

@@ -45,11 +45,13 @@ static struct store_table *table_of(struct fixture *fx, const struct store_colum
 {
 	struct store_table *table = arena_alloc(fx->arena, sizeof(*table));
 
-	*table = (struct store_table){arena_printf(fx->arena, "t_%s", fx->flow), "profile_id", true, columns, count, NULL, 0};
+	*table = (struct store_table){
+		arena_printf(fx->arena, "t_%s", fx->flow), "profile_id", true, columns, count, NULL, 0};
 	return table;
 }
 
-static struct store_schema look(struct fixture *fx, const struct store_table *table, size_t steps, size_t findings)
+static struct store_schema look(struct fixture *fx, const struct store_table *table, size_t steps,
+				size_t findings)
 {
 	struct store_schema schema;
 
@@ -89,7 +91,8 @@ static void table_that_is_missing_is_made(void **state)
 
 	assert_string_equal(schema.steps[0].name, table->name);
 	assert_int_equal(schema.steps[0].version, 0);
-	assert_true(str_starts(schema.steps[0].sql, arena_printf(fx->arena, "CREATE TABLE \"%s\" (", table->name)));
+	assert_true(str_starts(schema.steps[0].sql,
+			       arena_printf(fx->arena, "CREATE TABLE \"%s\" (", table->name)));
 	assert_true(str_ends(schema.steps[0].sql, ");\n"));
 	assert_int_equal(schema.findings[0].kind, STORE_MISSING);
 	assert_non_null(strstr(schema.findings[0].text, table->name));
@@ -99,8 +102,8 @@ static void table_that_is_missing_is_made(void **state)
 	apply(fx, table, 1);
 	look(fx, table, 0, 0);
 	apply(fx, table, 0);
-	assert_good(fx, store_ensure_tables(store_sync_store(fx->sync), (const struct store_table *const *)&table, 1,
-					    &fx->err));
+	assert_good(fx, store_ensure_tables(store_sync_store(fx->sync),
+					    (const struct store_table *const *)&table, 1, &fx->err));
 }
 
 static void table_is_widened(void **state)
@@ -134,10 +137,12 @@ static void wrong_type_stops_everything(void **state)
 	apply(fx, narrow, 1);
 	schema = look(fx, other, 0, 1);
 	assert_int_equal(schema.findings[0].kind, STORE_WRONG);
-	assert_string_equal(schema.findings[0].text,
-			    arena_printf(fx->arena,
-					 "table %s: column followers is BIGINT in the task store, the plugin declares TEXT",
-					 other->name));
+	assert_string_equal(
+		schema.findings[0].text,
+		arena_printf(
+			fx->arena,
+			"table %s: column followers is BIGINT in the task store, the plugin declares TEXT",
+			other->name));
 	assert_non_null(strstr(schema.findings[0].todo, "ALTER TABLE"));
 	fresh->name = arena_printf(fx->arena, "%s_fresh", fresh->name);
 	assert_int_equal(store_schema_apply(fx->url, both, 2, on_applied, &applied, &fx->err), -1);
@@ -158,8 +163,9 @@ static void names_of_the_store_are_its_own(void **state)
 	table->name = "outbox";
 	schema = look(fx, table, 0, 1);
 	assert_int_equal(schema.findings[0].kind, STORE_WRONG);
-	assert_int_equal(store_ensure_tables(store_sync_store(fx->sync), (const struct store_table *const *)&table, 1,
-					     &fx->err), -1);
+	assert_int_equal(store_ensure_tables(store_sync_store(fx->sync),
+					     (const struct store_table *const *)&table, 1, &fx->err),
+			 -1);
 	assert_non_null(strstr(fx->err.text, "task store's own"));
 }
 

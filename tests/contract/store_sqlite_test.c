@@ -289,7 +289,8 @@ static void newer_schema_is_told(void **state)
 	struct sqlite_db db;
 
 	open_raw(fx, &db);
-	assert_good(fx, sqlite_script(&db, "INSERT INTO schema_migration VALUES (999, 'later', '')", &fx->err));
+	assert_good(fx,
+		    sqlite_script(&db, "INSERT INTO schema_migration VALUES (999, 'later', '')", &fx->err));
 	sqlite_db_close(&db);
 	schema = look(fx, fx->url, tables);
 	assert_int_equal(schema.version, 999);
