@@ -102,7 +102,9 @@ endif
 
 # Runs against a broker that tests/system/test_bus_amqp.py starts and troubles.
 if HAVE_RABBITMQ
-check_PROGRAMS += tests/contract/bus_flow
+check_PROGRAMS += tests/contract/bus_flow tests/contract/bus_park
 tests_contract_bus_flow_SOURCES = tests/contract/bus_flow.c
 tests_contract_bus_flow_LDADD = core/libcore.a $(TEST_LIBS)
+tests_contract_bus_park_SOURCES = tests/contract/bus_park.c
+tests_contract_bus_park_LDADD = core/libcore.a $(TEST_LIBS)
 endif
