@@ -104,6 +104,8 @@ struct table *table_new_names(struct ctl *ctl, const char *const *names, size_t 
 void table_right(struct table *table, size_t column);
 void table_cell(struct table *table, const char *text);
 void table_printf(struct table *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* At most max bytes of text, which may be NULL. */
+void table_cut(struct table *table, const char *text, size_t max);
 /* A JSON value as a cell: texts bare, null as "". */
 void table_json(struct table *table, const struct json *value);
 /* A JSON list of texts as one cell: "a, b"; anything else as table_json. */
@@ -131,8 +133,16 @@ const char *params_index(struct ctl *ctl, const char *text, long long index);
 /* A plugin's descriptor as JSON, appended to text and parsed; NULL after complaining. */
 struct json_doc *plugin_document(const struct plugin *plugin, struct buf *text);
 
+/* --- schema.c --- */
+struct store_table;
+/* The tables of all plugins, after loading configuration and plugins; NULL after complaining. */
+const struct store_table *const *schema_tables(struct ctl *ctl, size_t *count_r);
+
 /* --- the commands --- */
 extern const struct ctl_option submit_options[], task_list_options[], flow_try_options[], query_options[];
+extern const struct ctl_option schema_show_options[];
+extern const struct ctl_option dead_list_options[], dead_show_options[], dead_replay_options[],
+	dead_drop_options[];
 int cmd_submit(struct ctl *ctl);
 int cmd_task_list(struct ctl *ctl);
 int cmd_task_show(struct ctl *ctl);
@@ -144,5 +154,12 @@ int cmd_plugin_show(struct ctl *ctl);
 int cmd_plugin_check(struct ctl *ctl);
 int cmd_query(struct ctl *ctl);
 int cmd_status(struct ctl *ctl);
+int cmd_schema_show(struct ctl *ctl);
+int cmd_schema_apply(struct ctl *ctl);
+int cmd_schema_check(struct ctl *ctl);
+int cmd_dead_list(struct ctl *ctl);
+int cmd_dead_show(struct ctl *ctl);
+int cmd_dead_replay(struct ctl *ctl);
+int cmd_dead_drop(struct ctl *ctl);
 
 #endif

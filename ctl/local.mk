@@ -5,11 +5,14 @@ sluicectl_SOURCES = \
 	ctl/context.c \
 	ctl/ctl.h \
 	ctl/daemon.c \
+	ctl/dead.c \
 	ctl/flow.c \
 	ctl/main.c \
 	ctl/params.c \
 	ctl/plugin.c \
 	ctl/query.c \
+	ctl/schema.c \
+	ctl/schema_check.c \
 	ctl/status.c \
 	ctl/submit.c \
 	ctl/table.c \

@@ -109,6 +109,19 @@ void table_printf(struct table *table, const char *fmt, ...)
 	va_end(ap);
 }
 
+void table_cut(struct table *table, const char *text, size_t max)
+{
+	size_t len = text != NULL ? strlen(text) : 0, end = len;
+
+	if (len > max)
+		for (end = max - 3; end > 0 && ((unsigned char)text[end] & 0xc0) == 0x80; )
+			end--;
+	if (end > 0)
+		table_printf(table, "%.*s%s", (int)end, text, end < len ? "..." : "");
+	else
+		table_cell(table, "");
+}
+
 void table_json(struct table *table, const struct json *value)
 {
 	const char *text = json_string(value, NULL);

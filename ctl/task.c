@@ -33,21 +33,11 @@ static void cut_cell(struct table *table, const struct json *value)
 {
 	const char *text = json_string(value, NULL);
 	struct buf out;
-	size_t len;
 
 	buf_init(&out);
-	if (text != NULL)
-		buf_adds(&out, text);
-	else if (json_type(value) != JSON_NULL)
+	if (text == NULL && json_type(value) != JSON_NULL)
 		json_print(value, &out);
-	len = out.len;
-	if (len > CELL_MAX)
-		for (len = CELL_MAX - 3; len > 0 && ((unsigned char)out.data[len] & 0xc0) == 0x80; )
-			len--;
-	if (len > 0)
-		table_printf(table, "%.*s%s", (int)len, out.data, len < out.len ? "..." : "");
-	else
-		table_cell(table, "");
+	table_cut(table, text != NULL ? text : out.data, CELL_MAX);
 	buf_fini(&out);
 }
 

@@ -290,34 +290,91 @@ struct bus_letters *bus_letters_open(const char *url, struct store_sync *store, 
 	letters = base.ops->open(&base, url, store, err);
 	if (letters == NULL)
 		arena_free(&base.arena);
+	else if (store != NULL && driver->letters_ops != &bus_direct_letters_ops)
+		letters->stored = bus_letters_open("direct:", store, NULL, 0, err);
 	return letters;
 }
 
 int bus_letters_has_queue(struct bus_letters *letters, const char *queue, struct error *err)
 {
+	int has = 0;
+
 	LETTERS_CHECK(letters);
-	return letters->ops->has_queue(letters, queue, err);
+	if (letters->stored != NULL)
+		has = bus_letters_has_queue(letters->stored, queue, err);
+	return has != 0 ? has : letters->ops->has_queue(letters, queue, err);
+}
+
+/* What is left of the filter's limit after the store's letters; false: nothing. */
+static bool reduce_limit(struct bus_letters_filter *filter, size_t taken)
+{
+	if (filter->limit == 0)
+		return true;
+	filter->limit -= taken < filter->limit ? taken : filter->limit;
+	return filter->limit > 0;
+}
+
+static struct bus_parked *join(struct arena *arena, const struct bus_parked *first, size_t first_count,
+			       const struct bus_parked *rest, size_t rest_count)
+{
+	struct bus_parked *all = arena_alloc(arena, (first_count + rest_count + 1) * sizeof(*all));
+
+	if (first_count > 0)
+		memcpy(all, first, first_count * sizeof(*all));
+	if (rest_count > 0)
+		memcpy(all + first_count, rest, rest_count * sizeof(*all));
+	return all;
 }
 
 int bus_letters_read(struct bus_letters *letters, const struct bus_letters_filter *filter, struct arena *arena,
 		     struct bus_parked **rows_r, size_t *count_r, bool *more_r, struct error *err)
 {
+	struct bus_letters_filter left = *filter;
+	struct bus_parked *stored = NULL;
+	size_t stored_count = 0;
+	bool more = false;
+
 	LETTERS_CHECK(letters);
 	assert(filter->id_count == 0 || filter->found != NULL);
 	*rows_r = NULL;
 	*count_r = 0;
 	*more_r = false;
-	return letters->ops->read(letters, filter, arena, rows_r, count_r, more_r, err);
+	if (letters->stored != NULL &&
+	    bus_letters_read(letters->stored, filter, arena, &stored, &stored_count, &more, err) < 0)
+		return -1;
+	/* With nothing left one is asked for, to know whether there are more. */
+	if (!reduce_limit(&left, stored_count))
+		left.limit = 1;
+	if (letters->ops->read(letters, &left, arena, rows_r, count_r, more_r, err) < 0)
+		return -1;
+	if (filter->limit > 0 && stored_count + *count_r > filter->limit) {
+		*count_r = filter->limit - stored_count;
+		*more_r = true;
+	}
+	*more_r |= more;
+	if (stored_count > 0)
+		*rows_r = join(arena, stored, stored_count, *rows_r, *count_r);
+	*count_r += stored_count;
+	return 0;
 }
 
 int bus_letters_change(struct bus_letters *letters, enum bus_letters_action action,
 		       const struct bus_letters_filter *filter, bus_progress_fn *progress, void *user,
 		       size_t *done_r, struct error *err)
 {
+	struct bus_letters_filter left = *filter;
+	size_t stored = 0;
+	int rc = 0;
+
 	LETTERS_CHECK(letters);
 	assert(filter->id_count == 0 || filter->found != NULL);
 	*done_r = 0;
-	return letters->ops->change(letters, action, filter, progress, user, done_r, err);
+	if (letters->stored != NULL)
+		rc = bus_letters_change(letters->stored, action, filter, progress, user, &stored, err);
+	if (rc == 0 && reduce_limit(&left, stored))
+		rc = letters->ops->change(letters, action, &left, progress, user, done_r, err);
+	*done_r += stored;
+	return rc;
 }
 
 void bus_letters_close(struct bus_letters **letters)
@@ -327,6 +384,7 @@ void bus_letters_close(struct bus_letters **letters)
 	if (*letters == NULL)
 		return;
 	LETTERS_CHECK(*letters);
+	bus_letters_close(&(*letters)->stored);
 	arena = (*letters)->arena;
 	(*letters)->ops->close(*letters);
 	arena_free(&arena);

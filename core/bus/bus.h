@@ -244,8 +244,10 @@ enum bus_letters_action {
 typedef void bus_progress_fn(void *user, size_t done, size_t total);
 
 /*
- * store: where direct: keeps letters (borrowed); NULL for others. queues: whose
- * letters a broker is asked for where a filter names none (copied).
+ * store: where direct: keeps letters (borrowed). Beside a broker it may hold
+ * letters too, of what was never sent there or stems from before; they come
+ * first. NULL: only the broker's. queues: whose letters a broker is asked for
+ * where a filter names none (copied).
  */
 struct bus_letters *bus_letters_open(const char *url, struct store_sync *store, const char *const *queues,
 				     size_t queue_count, struct error *err);

@@ -68,6 +68,7 @@ struct bus_letters {
 	struct arena *arena;		/* for what lives as long; the front's */
 	const char *const *queues;	/* in the arena */
 	size_t queue_count;
+	struct bus_letters *stored;	/* the store's, beside a broker's; the front's, or NULL */
 };
 
 struct bus_letters_ops {

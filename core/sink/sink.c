@@ -21,8 +21,6 @@
 #include "sink/table.h"
 #include "store/store.h"
 
-/* The warehouse's database where its URL names none. */
-#define DATABASE "_e"
 /* What a batch takes at most while it is inserted, in batches: see consumer.h. */
 #define BATCH_COPIES 4
 #define BODY_MAX ((int64_t)16 * 1024 * 1024)
@@ -165,9 +163,7 @@ static int start(struct role *role, struct error *err)
 	sink->role = role;
 	if (gethostname(sink->node, sizeof(sink->node) - 1) != 0)
 		str_format(sink->node, sizeof(sink->node), "node");
-	sink->database = warehouse_database(role->conf->warehouse, role->arena);
-	if (sink->database == NULL)
-		sink->database = DATABASE;
+	sink->database = sink_database(role->conf->warehouse, role->arena);
 	sink->store = role_open_store(role, err);
 	if (sink->store == NULL || add_consumers(sink, err) < 0)
 		return -1;

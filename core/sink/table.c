@@ -12,6 +12,15 @@
 #include "sink/decode.h"
 
 #define DAY_S 86400
+/* The warehouse's database where its URL names none. */
+#define DATABASE "_e"
+
+const char *sink_database(const char *warehouse, struct arena *arena)
+{
+	const char *database = warehouse_database(warehouse, arena);
+
+	return database != NULL ? database : DATABASE;
+}
 
 static int find_column(const struct sink_table *table, const char *name)
 {
@@ -133,25 +142,44 @@ const struct sink_table *sink_table_replacing(const struct sink_table *table, st
 	return replacing;
 }
 
-int sink_table_ensure(const struct sink_table *table, struct warehouse *wh, enum warehouse_durability durability,
-		      struct error *err)
+/* As the warehouse wants to hear it; all in the arena. */
+static struct warehouse_table spec_of(const struct sink_table *table, enum warehouse_durability durability,
+				      struct arena *arena)
 {
-	struct warehouse_column *columns = mem_alloc(table->column_count * sizeof(*columns));
-	struct warehouse_table spec = {
+	struct warehouse_column *columns = arena_alloc(arena, table->column_count * sizeof(*columns));
+
+	for (size_t i = 0; i < table->column_count; i++) {
+		columns[i].name = table->columns[i].name;
+		columns[i].type = table->columns[i].type_text;
+	}
+	return (struct warehouse_table){
 		.database = table->database, .name = table->name,
 		.columns = columns, .column_count = table->column_count,
 		.engine = table->sink->engine, .partition_by = table->sink->partition_by,
 		.order_by = table->sink->order_by, .durability = durability,
 		.identity = table->replacing ? table->columns[table->identity].name : NULL
 	};
-	int rc;
+}
 
-	for (size_t i = 0; i < table->column_count; i++) {
-		columns[i].name = table->columns[i].name;
-		columns[i].type = table->columns[i].type_text;
-	}
-	rc = warehouse_ensure_table(wh, &spec, err);
-	mem_free(&columns);
+int sink_table_ensure(const struct sink_table *table, struct warehouse *wh,
+		      enum warehouse_durability durability, struct error *err)
+{
+	struct arena *arena = arena_new();
+	struct warehouse_table spec = spec_of(table, durability, arena);
+	int rc = warehouse_ensure_table(wh, &spec, err);
+
+	arena_free(&arena);
+	return rc < 0 ? error_prefix(err, "sink %s", table->sink->name) : 0;
+}
+
+int sink_table_check(const struct sink_table *table, struct warehouse *wh,
+		     enum warehouse_durability durability, struct buf *advice, struct error *err)
+{
+	struct arena *arena = arena_new();
+	struct warehouse_table spec = spec_of(table, durability, arena);
+	int rc = warehouse_check_table(wh, &spec, advice, err);
+
+	arena_free(&arena);
 	return rc < 0 ? error_prefix(err, "sink %s", table->sink->name) : 0;
 }
 

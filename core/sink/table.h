@@ -13,6 +13,7 @@
 #include "warehouse/warehouse.h"
 
 struct arena;
+struct buf;
 
 struct sink_column {
 	const char *name, *type_text;
@@ -43,6 +44,8 @@ struct sink_table {
 	size_t prefix_count;
 };
 
+/* The database of the sinks' tables: the URL's, or the one where it names none; in the arena, or constant. */
+const char *sink_database(const char *warehouse, struct arena *arena);
 /*
  * table: its name. All is borrowed from or allocated in the arena. NULL with
  * ERR_INPUT naming sink and column when a type is not supported or a fallback
@@ -58,6 +61,9 @@ const struct sink_table *sink_table_replacing(const struct sink_table *table, st
 /* Creates or checks the table: warehouse_ensure_table, the sink's name put before errors. */
 int sink_table_ensure(const struct sink_table *table, struct warehouse *wh, enum warehouse_durability durability,
 		      struct error *err);
+/* Compares the table and changes nothing: warehouse_check_table. */
+int sink_table_check(const struct sink_table *table, struct warehouse *wh,
+		     enum warehouse_durability durability, struct buf *advice, struct error *err);
 /*
  * Opens the warehouse for this sink and makes its table ready. *durability is
  * lowered, and that logged, where the warehouse cannot fsync. Any thread.

@@ -85,6 +85,15 @@ struct store_ops {
 	void (*dead_list)(struct store *store, const char *queue, size_t limit, store_json_fn *done,
 			  void *user);
 	void (*outbox_totals)(struct store *store, store_json_fn *done, void *user);
+	/* rest: the URL after "scheme:". schema_r is zeroed. */
+	int (*schema_read)(const char *rest, const struct store_table *const *tables, size_t count,
+			   struct arena *arena, struct store_schema *schema_r, struct error *err);
+	void (*schema_whole)(const struct store_table *const *tables, size_t count, struct arena *arena,
+			     struct store_schema *schema_r);
+	/* options: defaults filled in. */
+	int (*schema_apply)(const char *rest, const struct store_options *options,
+			    const struct store_table *const *tables, size_t count, store_applied_fn *applied,
+			    void *user, struct error *err);
 	/* NULL when the driver has no hints to give. */
 	void (*listen)(struct store *store, store_hint_fn *fn, void *user);
 };
@@ -98,7 +107,6 @@ extern const struct store_ops store_postgres_ops;
 void store_answered(struct store *store, const struct error *err);
 
 /* --- what drivers share --- */
-struct arena;
 struct store_migration {		/* numbered from 1; appended to a driver's list, never changed */
 	const char *name;
 	const char *sql;

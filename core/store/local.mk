@@ -5,6 +5,8 @@ core_libcore_a_SOURCES += \
 	core/store/gate.h \
 	core/store/group.c \
 	core/store/group.h \
+	core/store/schema.c \
+	core/store/schema.h \
 	core/store/sqlite.h \
 	core/store/store.c \
 	core/store/store.h \
@@ -32,6 +34,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_postgres_letter.c \
 	core/store/store_postgres_list.c \
 	core/store/store_postgres_listen.c \
+	core/store/store_postgres_look.c \
 	core/store/store_postgres_outbox.c \
 	core/store/store_postgres_relay.c \
 	core/store/store_postgres_schema.c \

@@ -199,9 +199,24 @@ const char *pg_get_json(const PGresult *result, int row, int column, struct aren
 struct jwrite;
 void pg_write_row(struct jwrite *w, const PGresult *result, int row);	/* an object, by the columns' types */
 
-/* --- schema: store_postgres_schema.c; both block --- */
+/* --- schema: store_postgres_schema.c; all block --- */
 int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], struct error *err);
 int pg_schema_tables(PGconn *conn, const struct store_table *const *tables, size_t count, struct error *err);
+/* The migrations that are missing, into schema. 1, or 0 when nothing else can be said, or -1. */
+int pg_schema_missing(PGconn *conn, struct arena *arena, struct store_schema *schema, struct error *err);
+/* What a table needs, into schema. */
+int pg_schema_plan(PGconn *conn, const struct store_table *table, struct arena *arena,
+		   struct store_schema *schema, struct error *err);
+void pg_schema_whole(const struct store_table *const *tables, size_t count, struct arena *arena,
+		     struct store_schema *schema);
+int pg_schema_apply(PGconn *conn, const struct store_table *const *tables, size_t count,
+		    store_applied_fn *applied, void *user, struct error *err);
+
+/* --- for administrators: store_postgres_look.c; both block --- */
+int pg_look(const char *rest, const struct store_table *const *tables, size_t count, struct arena *arena,
+	    struct store_schema *schema, struct error *err);
+int pg_apply(const char *rest, const struct store_options *options, const struct store_table *const *tables,
+	     size_t count, store_applied_fn *applied, void *user, struct error *err);
 
 /* --- rows of scrape_request_log: store_postgres_task.c --- */
 #define PG_TIME(column) "to_char(" column ", 'YYYY-MM-DD HH24:MI:SS.MS')"

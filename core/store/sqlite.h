@@ -18,6 +18,9 @@
 
 struct map;
 
+/* Large pages: outbox rows are large and soon deleted. Has to be said before there is a table. */
+#define SQLITE_PAGE_SIZE "PRAGMA page_size = 16384;"
+
 /* --- one connection: store_sqlite_db.c --- */
 struct sqlite_db {
 	sqlite3 *handle;
@@ -30,6 +33,9 @@ struct sqlite_db {
 
 /* create: make the file (mode 0600) when it is missing. */
 int sqlite_db_open(struct sqlite_db *db, const char *path, bool create, const struct store_options *options,
+		   struct error *err);
+/* Opens a file that is there as it is, to be read: no setting of it is changed. */
+int sqlite_db_look(struct sqlite_db *db, const char *path, const struct store_options *options,
 		   struct error *err);
 void sqlite_db_close(struct sqlite_db *db);
 /*
@@ -59,7 +65,16 @@ const char *sqlite_text(sqlite3_stmt *statement, int column, struct arena *arena
 
 /* --- schema: store_sqlite_schema.c --- */
 int sqlite_schema_open(struct sqlite_db *db, bool create, char id_r[UUID_TEXT_SIZE], struct error *err);
-int sqlite_schema_table(struct sqlite_db *db, const struct store_table *table, struct error *err);
+/* In one transaction. applied may be NULL. */
+int sqlite_schema_tables(struct sqlite_db *db, const struct store_table *const *tables, size_t count,
+			 store_applied_fn *applied, void *user, struct error *err);
+int sqlite_schema_read(const char *path, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema, struct error *err);
+void sqlite_schema_whole(const struct store_table *const *tables, size_t count, struct arena *arena,
+			 struct store_schema *schema);
+int sqlite_schema_apply(const char *path, const struct store_options *options,
+			const struct store_table *const *tables, size_t count, store_applied_fn *applied,
+			void *user, struct error *err);
 
 /* --- requests: store_sqlite.c --- */
 struct sqlite_request {

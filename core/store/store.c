@@ -49,10 +49,11 @@ int store_check_version(int64_t version, int64_t newest, bool create, struct err
 				 " this program knows: use a newer program",
 				 version, newest);
 	if (version < newest && !create)
-		return error_set(err, ERR_INPUT,
-				 "the task store's schema is version %" PRId64 ", this program needs %" PRId64
-				 ": start sluiced once to bring it up to date",
-				 version, newest);
+		return error_set(
+			err, ERR_INPUT,
+			"the task store's schema is version %" PRId64 ", this program needs %" PRId64
+			": run 'sluicectl schema apply', or start sluiced once, to bring it up to date",
+			version, newest);
 	return 0;
 }
 
@@ -129,6 +130,18 @@ int store_check_url(const char *url, struct error *err)
 	return find_driver(url, err) != NULL ? 0 : -1;
 }
 
+static void fill_in(struct store_options *options)
+{
+	if (options->busy_ms == 0)
+		options->busy_ms = 30000;
+	if (options->crash_limit == 0)
+		options->crash_limit = 20;
+	if (options->outbox_row_bytes == 0)
+		options->outbox_row_bytes = 256 * 1024;
+	if (options->outbox_row_events == 0)
+		options->outbox_row_events = 500;
+}
+
 struct store *store_open(struct loop *loop, const char *url, const struct store_options *options, bool create,
 			 struct error *err)
 {
@@ -140,14 +153,7 @@ struct store *store_open(struct loop *loop, const char *url, const struct store_
 		return NULL;
 	if (options != NULL)
 		base.options = *options;
-	if (base.options.busy_ms == 0)
-		base.options.busy_ms = 30000;
-	if (base.options.crash_limit == 0)
-		base.options.crash_limit = 20;
-	if (base.options.outbox_row_bytes == 0)
-		base.options.outbox_row_bytes = 256 * 1024;
-	if (base.options.outbox_row_events == 0)
-		base.options.outbox_row_events = 500;
+	fill_in(&base.options);
 	if (base.options.status_queues != NULL)
 		base.options.status_queues = mem_strdup(base.options.status_queues);
 	store = ops->open(&base, strchr(url, ':') + 1, create, err);
@@ -382,4 +388,39 @@ void store_dead_list(struct store *store, const char *queue, size_t limit, store
 void store_outbox_totals(struct store *store, store_json_fn *done, void *user)
 {
 	request(store)->outbox_totals(store, done, user);
+}
+
+/* --- the schema --- */
+
+int store_schema_read(const char *url, const struct store_table *const *tables, size_t count,
+		      struct arena *arena, struct store_schema *schema_r, struct error *err)
+{
+	const struct store_ops *ops = find_driver(url, err);
+
+	*schema_r = (struct store_schema){.version = 0};
+	return ops != NULL ? ops->schema_read(strchr(url, ':') + 1, tables, count, arena, schema_r, err) : -1;
+}
+
+int store_schema_whole(const char *url, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema_r, struct error *err)
+{
+	const struct store_ops *ops = find_driver(url, err);
+
+	*schema_r = (struct store_schema){.version = 0};
+	if (ops == NULL)
+		return -1;
+	ops->schema_whole(tables, count, arena, schema_r);
+	return 0;
+}
+
+int store_schema_apply(const char *url, const struct store_table *const *tables, size_t count,
+		       store_applied_fn *applied, void *user, struct error *err)
+{
+	const struct store_ops *ops = find_driver(url, err);
+	struct store_options options = {.busy_ms = 0};
+
+	fill_in(&options);
+	return ops != NULL
+		       ? ops->schema_apply(strchr(url, ':') + 1, &options, tables, count, applied, user, err)
+		       : -1;
 }

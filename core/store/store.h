@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 
+struct arena;
 struct loop;
 struct store;
 
@@ -371,5 +372,58 @@ void store_dead_list(struct store *store, const char *queue, size_t limit, store
  * [{queue, events, waiting_rows, waiting_events, waiting_bytes}]
  */
 void store_outbox_totals(struct store *store, store_json_fn *done, void *user);
+
+/*
+ * --- the schema, for administrators ---
+ *
+ * What store_open with create and store_ensure_tables do, told before it is
+ * done. All of it blocks, and needs no loop.
+ */
+struct store_step {		/* what brings a store up to date, in order */
+	int64_t version;	/* the one a migration leads to; 0: it is a table of a plugin's */
+	const char *name;	/* the migration's, or the table's */
+	const char *sql;	/* each statement ends with ";\n" */
+};
+enum store_finding_kind {
+	STORE_MISSING,		/* a step puts it right */
+	STORE_WRONG,		/* none does: the store cannot be used as it is */
+	STORE_WARNING		/* it can be used, but */
+};
+struct store_finding {
+	enum store_finding_kind kind;
+	const char *text, *todo;
+};
+/* How many connections the server lets this user have to this database. */
+struct store_connections {
+	int64_t most;		/* the least of what follows; 0: nothing limits them */
+	int64_t server, reserved;	/* max_connections, and those of it that are for others */
+	int64_t role, database;	/* -1: no limit of its own */
+};
+struct store_schema {
+	const char *server;		/* "SQLite 3.40.1" */
+	int64_t version, newest;	/* of the store (0: it is empty, or not there), of this program */
+	/* For doing it by hand: what to run first, and around the steps to make them one transaction. */
+	const char *before, *begin, *commit;
+	struct store_step *steps;
+	size_t step_count;
+	struct store_finding *findings;
+	size_t finding_count;
+	struct store_connections connections;
+};
+/*
+ * Looks at a store without changing it: what it lacks of the newest schema and
+ * of the tables, and what is wrong with it. All in the arena. -1 when it cannot
+ * be looked at. A store that is not there lacks everything.
+ */
+int store_schema_read(const char *url, const struct store_table *const *tables, size_t count,
+		      struct arena *arena, struct store_schema *schema_r, struct error *err);
+/* The whole schema, as for an empty store; none is asked. */
+int store_schema_whole(const char *url, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema_r, struct error *err);
+typedef void store_applied_fn(void *user, const struct store_step *step);
+/* Takes the steps there are, and makes a store that is not there; applied is called after each is committed.
+ */
+int store_schema_apply(const char *url, const struct store_table *const *tables, size_t count,
+		       store_applied_fn *applied, void *user, struct error *err);
 
 #endif

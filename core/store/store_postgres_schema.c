@@ -6,14 +6,13 @@
  */
 #include "store/postgres.h"
 
-#include <ctype.h>
-#include <inttypes.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/str.h"
+#include "store/schema.h"
 
 #define LOCK "SELECT pg_advisory_xact_lock(7311543)"
+#define OLDEST_SERVER 120000
 
 /*
  * Appended to, never changed. The first works on an empty database and on the
@@ -149,56 +148,73 @@ static int read_version(PGconn *conn, int64_t *version_r, struct error *err)
 	return read_int(conn, "SELECT max(version) FROM schema_migration", version_r, err);
 }
 
-static int insert(PGconn *conn, const char *sql, const char *a, const char *b, const char *c,
-		  struct error *err)
-{
-	PGresult *result = c != NULL ? pg_exec_blocking(conn, err, sql, "ttt", a, b, c)
-				     : pg_exec_blocking(conn, err, sql, "tt", a, b);
+#define MAKE_VERSIONS                                                                                        \
+	"CREATE TABLE schema_migration (version bigint PRIMARY KEY, name text NOT NULL,"                     \
+	" applied_at timestamp NOT NULL);"
+/* Some UUID that no other store has: the ids of events derive from it. */
+#define MAKE_ID                                                                                              \
+	"INSERT INTO store_meta (name, value) VALUES ('store_id', md5(random()::text || random()::text ||"   \
+	" clock_timestamp()::text || pg_backend_pid()::text || current_database())::uuid::text);"
 
-	PQclear(result);
-	return result != NULL ? 0 : -1;
+/* The migration that follows version. */
+static void plan_migration(struct arena *arena, int64_t version, struct store_schema *schema)
+{
+	store_plan_migration(arena, version + 1, &migrations[version], version == 0 ? MAKE_VERSIONS : NULL,
+			     version == 0 ? MAKE_ID : NULL, PG_UTC_NOW, schema);
 }
 
-/* Inside a transaction that holds the lock: all that is missing. */
-static int migrate(PGconn *conn, struct error *err)
+/* What is done inside a transaction that holds the lock. */
+struct change {
+	const struct store_table *const *tables;
+	size_t count;
+	struct arena *arena;
+	struct store_schema schema;	/* the steps taken */
+};
+
+/* All migrations that are missing. */
+static int migrate(PGconn *conn, struct change *change, struct error *err)
 {
-	char now[CLOCK_TEXT_SIZE], id[UUID_TEXT_SIZE], number[24];
+	struct store_schema *schema = &change->schema;
 	int64_t version;
 
-	if (run(conn, LOCK, err) < 0 || read_version(conn, &version, err) < 0)
-		return -1;
-	if (version == 0 &&
-	    run(conn,
-		"CREATE TABLE schema_migration (version bigint PRIMARY KEY, name text NOT NULL,"
-		" applied_at timestamp NOT NULL)",
-		err) < 0)
+	if (read_version(conn, &version, err) < 0)
 		return -1;
 	for (; version < NEWEST; version++) {
-		if (run(conn, migrations[version].sql, err) < 0)
+		plan_migration(change->arena, version, schema);
+		if (run(conn, schema->steps[schema->step_count - 1].sql, err) < 0)
 			return error_prefix(err, "migration \"%s\"", migrations[version].name);
-		if (version == 0 &&
-		    insert(conn, "INSERT INTO store_meta (name, value) VALUES ($1, $2)", "store_id",
-			   uuid_random(id), NULL, err) < 0)
-			return -1;
-		str_format(number, sizeof(number), "%" PRId64, version + 1);
-		if (insert(conn,
-			   "INSERT INTO schema_migration (version, name, applied_at) VALUES ($1, $2, $3)",
-			   number, migrations[version].name, clock_format_ms(now, clock_wall_ms()), err) < 0)
-			return -1;
 	}
 	return 0;
 }
 
-/* do_it inside a transaction. */
-static int in_transaction(PGconn *conn, int (*do_it)(PGconn *conn, struct error *err), struct error *err)
+/* do_it inside a transaction that holds the lock, then says what was done. applied may be NULL. */
+static int in_transaction(PGconn *conn, int (*do_it)(PGconn *conn, struct change *change, struct error *err),
+			  const struct store_table *const *tables, size_t count, store_applied_fn *applied,
+			  void *user, struct error *err)
 {
-	if (run(conn, "BEGIN", err) < 0)
-		return -1;
-	if (do_it(conn, err) < 0) {
-		run(conn, "ROLLBACK", NULL);
-		return -1;
+	struct change change = {.tables = tables, .count = count, .arena = arena_new()};
+	size_t i;
+	int rc = -1;
+
+	if (run(conn, "BEGIN", err) == 0) {
+		rc = run(conn, LOCK, err) < 0 ? -1 : do_it(conn, &change, err);
+		if (rc < 0)
+			run(conn, "ROLLBACK", NULL);
+		else
+			rc = run(conn, "COMMIT", err);
 	}
-	return run(conn, "COMMIT", err);
+	for (i = 0; rc == 0 && applied != NULL && i < change.schema.step_count; i++)
+		applied(user, &change.schema.steps[i]);
+	arena_free(&change.arena);
+	return rc;
+}
+
+static int check_server(PGconn *conn, struct error *err)
+{
+	if (PQserverVersion(conn) >= OLDEST_SERVER)
+		return 0;
+	return error_set(err, ERR_INPUT, "the task store is PostgreSQL %d; it must be 12 or newer",
+			 PQserverVersion(conn) / 10000);
 }
 
 int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], struct error *err)
@@ -207,14 +223,13 @@ int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], struct 
 	int64_t version;
 	int rc = 0;
 
-	if (PQserverVersion(conn) < 120000)
-		return error_set(err, ERR_INPUT, "the task store is PostgreSQL %d; it must be 12 or newer",
-				 PQserverVersion(conn) / 10000);
+	if (check_server(conn, err) < 0)
+		return -1;
 	if (read_version(conn, &version, err) < 0)
 		return -1;
 	if (store_check_version(version, NEWEST, create, err) < 0)
 		return -1;
-	if (version < NEWEST && in_transaction(conn, migrate, err) < 0)
+	if (version < NEWEST && in_transaction(conn, migrate, NULL, 0, NULL, NULL, err) < 0)
 		return -1;
 	result = pg_exec_blocking(conn, err, "SELECT value FROM store_meta WHERE name = 'store_id'", "");
 	if (result == NULL)
@@ -228,15 +243,6 @@ int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], struct 
 }
 
 /* --- tables of plugins --- */
-
-static const char *upper(struct arena *arena, const char *text)
-{
-	char *copy = arena_strdup(arena, text), *p;
-
-	for (p = copy; *p != '\0'; p++)
-		*p = (char)toupper((unsigned char)*p);
-	return copy;
-}
 
 /* What holds the type's values as well: the original's tables use both. */
 static bool fits(enum store_type type, const char *there)
@@ -255,166 +261,176 @@ static bool fits(enum store_type type, const char *there)
 	}
 }
 
-/* One table, with what the server has of it: rows of (column, type). */
-struct ensure {
-	PGconn *conn;
-	const struct store_table *table;
-	PGresult *there;
-	struct arena *arena;
-	struct buf alter;		/* ALTER TABLE … ADD COLUMN …, … */
+static const char *retype(struct arena *arena, const char *table, const char *column, enum store_type type)
+{
+	return arena_printf(arena, "run ALTER TABLE \"%s\" ALTER COLUMN \"%s\" TYPE %s USING \"%s\"::%s",
+			    table, column, pg_type_name(type), column, pg_type_name(type));
+}
+
+static const struct store_dialect dialect = {
+	.id_column = "id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+	.inline_key = false,
+	.type_name = pg_type_name,
+	.fits = fits,
+	.retype = retype,
 };
 
-static const char *type_there(const struct ensure *ensure, const char *column)
+/* One table, as the server has it. */
+struct look {
+	PGconn *conn;
+	const struct store_table *table;
+	struct arena *arena;
+	struct store_there there;
+};
+
+static const char *quoted(const struct look *look)
 {
+	return arena_printf(look->arena, "\"%s\"", look->table->name);
+}
+
+static int look_at_columns(struct look *look, struct error *err)
+{
+	PGresult *result = pg_exec_blocking(
+		look->conn, err,
+		"SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+		" WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
+		"t", quoted(look));
+	struct store_column_there *columns;
 	int i;
 
-	for (i = 0; i < PQntuples(ensure->there); i++)
-		if (strcmp(PQgetvalue(ensure->there, i, 0), column) == 0)
-			return PQgetvalue(ensure->there, i, 1);
-	return NULL;
-}
-
-static int ensure_column(struct ensure *ensure, const char *column, enum store_type type, struct error *err)
-{
-	const char *there = type_there(ensure, column);
-
-	if (there == NULL) {
-		buf_printf(&ensure->alter, "%s ADD COLUMN IF NOT EXISTS \"%s\" %s",
-			   ensure->alter.len > 0 ? "," : "", column, pg_type_name(type));
-		return 0;
-	}
-	if (fits(type, there))
-		return 0;
-	return error_set(err, ERR_INPUT, "table %s: column %s is %s in the task store, the plugin declares %s",
-			 ensure->table->name, column, upper(ensure->arena, there),
-			 upper(ensure->arena, pg_type_name(type)));
-}
-
-/* The key's own type when it is among the columns too; texts otherwise. */
-static enum store_type key_type(const struct store_table *table)
-{
-	size_t i;
-
-	for (i = 0; i < table->column_count; i++)
-		if (str_eq(table->columns[i].name, table->key_column))
-			return table->columns[i].type;
-	return STORE_TEXT;
-}
-
-static int ensure_columns(struct ensure *ensure, struct error *err)
-{
-	const struct store_table *table = ensure->table;
-	size_t i;
-
-	for (i = 0; i < table->column_count; i++)
-		if (ensure_column(ensure, table->columns[i].name, table->columns[i].type, err) < 0)
-			return -1;
-	if (table->key_column != NULL && ensure_column(ensure, table->key_column, key_type(table), err) < 0)
-		return -1;
-	if (table->stamped && (ensure_column(ensure, "created_at", STORE_TIMESTAMP, err) < 0 ||
-			       ensure_column(ensure, "updated_at", STORE_TIMESTAMP, err) < 0))
-		return -1;
-	if (ensure->alter.len == 0)
-		return 0;
-	return run(ensure->conn,
-		   arena_printf(ensure->arena, "ALTER TABLE \"%s\"%s", table->name, ensure->alter.data), err);
-}
-
-/* What upserts rely on: a unique index over the key alone. The original lacks it on one of its tables. */
-static int ensure_key(struct ensure *ensure, struct error *err)
-{
-	const struct store_table *table = ensure->table;
-	PGresult *result;
-	int rc = 0;
-
-	if (table->key_column == NULL)
-		return 0;
-	result = pg_exec_blocking(ensure->conn, err,
-				  "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND"
-				  " a.attnum = i.indkey[0] WHERE i.indrelid = to_regclass($1) AND i.indisunique"
-				  " AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = $2",
-				  "tt", arena_printf(ensure->arena, "\"%s\"", table->name), table->key_column);
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) == 0 &&
-	    run(ensure->conn,
-		arena_printf(ensure->arena, "CREATE UNIQUE INDEX \"%s_%s_key\" ON \"%s\" (\"%s\")", table->name,
-			     table->key_column, table->name, table->key_column),
-		err) < 0)
-		rc = error_prefix(err, "table %s: its key %s must be unique", table->name, table->key_column);
+	columns = arena_alloc(look->arena, ((size_t)PQntuples(result) + 1) * sizeof(*columns));
+	for (i = 0; i < PQntuples(result); i++)
+		columns[i] = (struct store_column_there){pg_get_text(result, i, 0, look->arena),
+							 pg_get_text(result, i, 1, look->arena)};
+	look->there.table = i > 0;
+	look->there.columns = columns;
+	look->there.column_count = (size_t)i;
 	PQclear(result);
-	return rc;
-}
-
-/* Asked first: CREATE INDEX IF NOT EXISTS locks out writers even when there is nothing to do. */
-static int ensure_index(struct ensure *ensure, const char *column, struct error *err)
-{
-	const char *table = ensure->table->name;
-	PGresult *result = pg_exec_blocking(ensure->conn, err, "SELECT to_regclass($1)", "t",
-					    arena_printf(ensure->arena, "\"%s_%s\"", table, column));
-	bool missing = result != NULL && PQgetisnull(result, 0, 0);
-
-	PQclear(result);
-	if (result == NULL || !missing)
-		return result != NULL ? 0 : -1;
-	return run(ensure->conn,
-		   arena_printf(ensure->arena, "CREATE INDEX \"%s_%s\" ON \"%s\" (\"%s\")", table, column, table,
-				column),
-		   err);
-}
-
-static int ensure_indexes(struct ensure *ensure, struct error *err)
-{
-	size_t i;
-
-	for (i = 0; i < ensure->table->index_count; i++)
-		if (ensure_index(ensure, ensure->table->indexes[i], err) < 0)
-			return -1;
 	return 0;
 }
 
-static int ensure_table(PGconn *conn, const struct store_table *table, struct error *err)
+static int look_at_key(struct look *look, struct error *err)
 {
-	struct ensure ensure = {.conn = conn, .table = table, .arena = arena_new()};
-	int rc = -1;
+	PGresult *result;
 
-	buf_init(&ensure.alter);
-	if (run(conn,
-		arena_printf(ensure.arena,
-			     "CREATE TABLE IF NOT EXISTS \"%s\" (id bigint GENERATED BY DEFAULT AS IDENTITY"
-			     " PRIMARY KEY)",
-			     table->name),
-		err) == 0) {
-		ensure.there = pg_exec_blocking(
-			conn, err,
-			"SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
-			" WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
-			"t", arena_printf(ensure.arena, "\"%s\"", table->name));
-		if (ensure.there != NULL && ensure_columns(&ensure, err) == 0 && ensure_key(&ensure, err) == 0)
-			rc = ensure_indexes(&ensure, err);
+	if (look->table->key_column == NULL || !look->there.table)
+		return 0;
+	result = pg_exec_blocking(
+		look->conn, err,
+		"SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND"
+		" a.attnum = i.indkey[0] WHERE i.indrelid = to_regclass($1) AND i.indisunique"
+		" AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = $2",
+		"tt", quoted(look), look->table->key_column);
+	look->there.key = result != NULL && PQntuples(result) > 0;
+	PQclear(result);
+	return result != NULL ? 0 : -1;
+}
+
+static int look_at_indexes(struct look *look, struct error *err)
+{
+	bool *indexes = arena_alloc(look->arena, (look->table->index_count + 1) * sizeof(*indexes));
+	size_t i;
+
+	look->there.indexes = indexes;
+	for (i = 0; i < look->table->index_count; i++) {
+		PGresult *result = pg_exec_blocking(look->conn, err, "SELECT to_regclass($1)", "t",
+						    arena_printf(look->arena, "\"%s_%s\"", look->table->name,
+								 look->table->indexes[i]));
+
+		if (result == NULL)
+			return -1;
+		indexes[i] = !PQgetisnull(result, 0, 0);
+		PQclear(result);
 	}
-	PQclear(ensure.there);
-	buf_fini(&ensure.alter);
-	arena_free(&ensure.arena);
-	return rc;
+	return 0;
+}
+
+int pg_schema_plan(PGconn *conn, const struct store_table *table, struct arena *arena,
+		   struct store_schema *schema, struct error *err)
+{
+	struct look look = {.conn = conn, .table = table, .arena = arena};
+
+	if (look_at_columns(&look, err) < 0 || look_at_key(&look, err) < 0 || look_at_indexes(&look, err) < 0)
+		return -1;
+	store_plan_table(arena, &dialect, table, &look.there, schema);
+	return 0;
+}
+
+static int make_tables(PGconn *conn, struct change *change, struct error *err)
+{
+	struct store_schema *schema = &change->schema;
+	size_t i;
+
+	for (i = 0; i < change->count; i++)
+		if (pg_schema_plan(conn, change->tables[i], change->arena, schema, err) < 0)
+			return -1;
+	if (store_plan_error(schema, err) < 0)
+		return -1;
+	for (i = 0; i < schema->step_count; i++)
+		if (run(conn, schema->steps[i].sql, err) < 0)
+			return error_prefix(err, "table %s", schema->steps[i].name);
+	return 0;
 }
 
 int pg_schema_tables(PGconn *conn, const struct store_table *const *tables, size_t count, struct error *err)
 {
-	size_t i;
-	int rc;
+	return in_transaction(conn, make_tables, tables, count, NULL, NULL, err);
+}
 
+/* --- for administrators --- */
+
+static void plan_migrations(struct arena *arena, struct store_schema *schema)
+{
+	int64_t version;
+
+	schema->newest = NEWEST;
+	schema->before = "";
+	schema->begin = "BEGIN;\n" LOCK ";\n";
+	schema->commit = "COMMIT;\n";
+	for (version = schema->version; version < NEWEST; version++)
+		plan_migration(arena, version, schema);
+}
+
+void pg_schema_whole(const struct store_table *const *tables, size_t count, struct arena *arena,
+		     struct store_schema *schema)
+{
+	const struct store_there nothing = {.table = false};
+	size_t i;
+
+	schema->server = "PostgreSQL";
+	plan_migrations(arena, schema);
 	for (i = 0; i < count; i++)
-		if (store_check_table_name(tables[i]->name, err) < 0)
-			return -1;
-	if (run(conn, "BEGIN", err) < 0)
-		return -1;
-	rc = run(conn, LOCK, err);
-	for (i = 0; i < count && rc == 0; i++)
-		rc = ensure_table(conn, tables[i], err);
-	if (rc < 0) {
-		run(conn, "ROLLBACK", NULL);
-		return -1;
+		store_plan_table(arena, &dialect, tables[i], &nothing, schema);
+}
+
+int pg_schema_missing(PGconn *conn, struct arena *arena, struct store_schema *schema, struct error *err)
+{
+	schema->newest = NEWEST;
+	if (PQserverVersion(conn) < OLDEST_SERVER) {
+		store_plan_finding(arena, schema, STORE_WRONG, "move the database to a newer server",
+				   "the server is PostgreSQL %d; it must be 12 or newer",
+				   PQserverVersion(conn) / 10000);
+		return 0;
 	}
-	return run(conn, "COMMIT", err);
+	if (read_version(conn, &schema->version, err) < 0)
+		return -1;
+	if (!store_plan_version(arena, schema))
+		return 0;
+	plan_migrations(arena, schema);
+	return 1;
+}
+
+int pg_schema_apply(PGconn *conn, const struct store_table *const *tables, size_t count,
+		    store_applied_fn *applied, void *user, struct error *err)
+{
+	int64_t version;
+
+	if (check_server(conn, err) < 0 || read_version(conn, &version, err) < 0 ||
+	    store_check_version(version, NEWEST, true, err) < 0)
+		return -1;
+	if (version < NEWEST && in_transaction(conn, migrate, NULL, 0, applied, user, err) < 0)
+		return -1;
+	return in_transaction(conn, make_tables, tables, count, applied, user, err);
 }

@@ -211,18 +211,9 @@ static int ensure_tables(struct store *base, const struct store_table *const *ta
 			 struct error *err)
 {
 	struct sqlite_store *store = sqlite_store(base);
-	size_t i;
 
 	assert(loop_thread_queued(store->thread) == 0);
-	if (sqlite_begin(&store->db, err) < 0)
-		return -1;
-	for (i = 0; i < count; i++) {
-		if (sqlite_schema_table(&store->db, tables[i], err) < 0) {
-			sqlite_rollback(&store->db);
-			return -1;
-		}
-	}
-	return sqlite_commit(&store->db, err);
+	return sqlite_schema_tables(&store->db, tables, count, NULL, NULL, err);
 }
 
 const struct store_ops store_sqlite_ops = {
@@ -230,6 +221,9 @@ const struct store_ops store_sqlite_ops = {
 	.open = driver_open,
 	.close = driver_close,
 	.ensure_tables = ensure_tables,
+	.schema_read = sqlite_schema_read,
+	.schema_whole = sqlite_schema_whole,
+	.schema_apply = sqlite_schema_apply,
 	.submit = sqlite_submit,
 	.claim = sqlite_claim,
 	.commit = sqlite_commit_group,

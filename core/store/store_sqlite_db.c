@@ -72,7 +72,7 @@ static int configure(struct sqlite_db *db, struct error *err)
 	 * Outbox rows are large and soon deleted: large pages make them few writes,
 	 * and a log of 64 MiB lets most of them go before they are copied to the file.
 	 */
-	static const char settings[] = "PRAGMA page_size = 16384;"
+	static const char settings[] = SQLITE_PAGE_SIZE
 				       "PRAGMA journal_mode = WAL;"
 				       "PRAGMA synchronous = FULL;"
 				       "PRAGMA foreign_keys = ON;"
@@ -125,6 +125,27 @@ int sqlite_db_open(struct sqlite_db *db, const char *path, bool create, const st
 	}
 	return 0;
 failed:
+	sqlite_db_close(db);
+	return -1;
+}
+
+int sqlite_db_look(struct sqlite_db *db, const char *path, const struct store_options *options,
+		   struct error *err)
+{
+	memset(db, 0, sizeof(*db));
+	db->options = options;
+	db->busy_ms = options->busy_ms;
+	db->statements = map_new();
+	if (sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+	    SQLITE_OK) {
+		sqlite3_extended_result_codes(db->handle, 1);
+		sqlite3_busy_handler(db->handle, busy_wait, db);
+		return 0;
+	}
+	if (db->handle != NULL)
+		sqlite_error(db, err, path);
+	else
+		error_set(err, ERR_IO, "%s: out of memory", path);
 	sqlite_db_close(db);
 	return -1;
 }

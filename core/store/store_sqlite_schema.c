@@ -6,11 +6,15 @@
  */
 #include "store/sqlite.h"
 
-#include <inttypes.h>
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/str.h"
+#include "store/schema.h"
+
+/* Whoever only looks does not wait long for others. */
+#define LOOK_BUSY_MS 5000
 
 /*
  * Appended to, never changed. The partial indexes hold only rows that are in
@@ -118,47 +122,58 @@ static int read_version(struct sqlite_db *db, int64_t *version_r, struct error *
 	return sqlite_integer(db, version_r, err, "SELECT max(version) FROM schema_migration", "");
 }
 
-/* Under the lock: does the next migration that is missing, if any. 1 = done one, 0 = none was missing. */
-static int migrate_one(struct sqlite_db *db, struct error *err)
+/* Any version-4 UUID: the ids of events derive from it. */
+#define NEW_ID                                                                                               \
+	"lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) ||"  \
+	" '-8' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
+#define MAKE_VERSIONS                                                                                        \
+	"CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT "   \
+	"NOT NULL);"
+#define MAKE_ID "INSERT INTO store_meta (name, value) VALUES ('store_id', " NEW_ID ");"
+
+/* The migration that follows version. */
+static void plan_migration(struct arena *arena, int64_t version, struct store_schema *schema)
 {
-	char now[CLOCK_TEXT_SIZE], id[UUID_TEXT_SIZE];
+	store_plan_migration(arena, version + 1, &migrations[version], version == 0 ? MAKE_VERSIONS : NULL,
+			     version == 0 ? MAKE_ID : NULL, "strftime('%Y-%m-%d %H:%M:%f', 'now')", schema);
+}
+
+/* Under the lock: the next migration that is missing, in schema. 1 = done one, 0 = none was missing. */
+static int migrate_one(struct sqlite_db *db, struct arena *arena, struct store_schema *schema,
+		       struct error *err)
+{
 	int64_t version;
 
 	if (read_version(db, &version, err) < 0)
 		return -1;
 	if (version >= NEWEST)
 		return 0;
-	if (version == 0 &&
-	    sqlite_script(db,
-			  "CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL,"
-			  " applied_at TEXT NOT NULL)",
-			  err) < 0)
-		return -1;
-	if (sqlite_script(db, migrations[version].sql, err) < 0)
-		return -1;
-	if (version == 0 &&
-	    sqlite_run(db, err, "INSERT INTO store_meta (name, value) VALUES ('store_id', ?1)", "t",
-		       uuid_random(id)) < 0)
-		return -1;
-	if (sqlite_run(db, err,
-		       "INSERT INTO schema_migration (version, name, applied_at) VALUES (?1, ?2, ?3)", "itt",
-		       version + 1, migrations[version].name, clock_format_ms(now, clock_wall_ms())) < 0)
-		return -1;
+	plan_migration(arena, version, schema);
+	if (sqlite_script(db, schema->steps[0].sql, err) < 0)
+		return error_prefix(err, "migration \"%s\"", migrations[version].name);
 	return 1;
 }
 
-static int migrate(struct sqlite_db *db, struct error *err)
+/* Each in a transaction of its own. applied may be NULL. */
+static int migrate(struct sqlite_db *db, store_applied_fn *applied, void *user, struct error *err)
 {
 	int rc = 1;
 
 	while (rc > 0) {
+		struct store_schema schema = {.version = 0};
+		struct arena *arena;
+
 		if (sqlite_begin(db, err) < 0)
 			return -1;
-		rc = migrate_one(db, err);
+		arena = arena_new();
+		rc = migrate_one(db, arena, &schema, err);
 		if (rc < 0)
 			sqlite_rollback(db);
 		else if (sqlite_commit(db, err) < 0)
 			rc = -1;
+		if (rc > 0 && applied != NULL)
+			applied(user, &schema.steps[0]);
+		arena_free(&arena);
 	}
 	return rc;
 }
@@ -172,7 +187,7 @@ int sqlite_schema_open(struct sqlite_db *db, bool create, char id_r[UUID_TEXT_SI
 		return -1;
 	if (store_check_version(version, NEWEST, create, err) < 0)
 		return -1;
-	if (version < NEWEST && migrate(db, err) < 0)
+	if (version < NEWEST && migrate(db, NULL, NULL, err) < 0)
 		return -1;
 	statement = sqlite_query(db, err, "SELECT value FROM store_meta WHERE name = 'store_id'", "");
 	if (statement == NULL)
@@ -213,110 +228,203 @@ static const char *type_name(enum store_type type)
 	return "TEXT";
 }
 
-/* The declared type of a column that is there, else NULL. */
-static int column_type(struct sqlite_db *db, const struct store_table *table, const char *column,
-		       struct arena *arena, const char **type_r, struct error *err)
+static bool fits(enum store_type type, const char *there)
+{
+	return strcmp(there, type_name(type)) == 0;
+}
+
+/* A column's type stays for ever; a new column can take its place. */
+static const char *retype(struct arena *arena, const char *table, const char *column, enum store_type type)
+{
+	(void)type;
+	return arena_printf(arena,
+			    "run ALTER TABLE \"%s\" RENAME COLUMN \"%s\" TO another name: a new one is made",
+			    table, column);
+}
+
+static const struct store_dialect dialect = {
+	.id_column = "id INTEGER PRIMARY KEY AUTOINCREMENT",
+	.inline_key = true,
+	.type_name = type_name,
+	.fits = fits,
+	.retype = retype,
+};
+
+static int read_columns(struct sqlite_db *db, const char *table, struct arena *arena,
+			struct store_there *there, struct error *err)
 {
 	sqlite3_stmt *statement = sqlite_query(
-		db, err, "SELECT type FROM pragma_table_info(?1) WHERE name = ?2", "tt", table->name, column);
+		db, err, "SELECT name, type, count(*) OVER () FROM pragma_table_info(?1)", "t", table);
+	struct store_column_there *columns = NULL;
 	int rc;
 
-	*type_r = NULL;
 	if (statement == NULL)
 		return -1;
-	rc = sqlite_step(db, statement, err);
-	if (rc > 0) {
-		*type_r = sqlite_text(statement, 0, arena);
-		sqlite3_reset(statement);
+	while ((rc = sqlite_step(db, statement, err)) > 0) {
+		if (columns == NULL)
+			columns = arena_alloc(arena,
+					      (size_t)sqlite3_column_int64(statement, 2) * sizeof(*columns));
+		columns[there->column_count++] = (struct store_column_there){
+			sqlite_text(statement, 0, arena), sqlite_text(statement, 1, arena)};
 	}
-	return rc < 0 ? -1 : 0;
+	there->table = columns != NULL;
+	there->columns = columns;
+	return rc;
 }
 
-static int ensure_column(struct sqlite_db *db, const struct store_table *table, const char *column,
-			 const char *type, struct arena *arena, struct error *err)
+static int read_indexes(struct sqlite_db *db, const struct store_table *table, struct arena *arena,
+			struct store_there *there, struct error *err)
 {
-	const char *there;
+	bool *indexes = arena_alloc(arena, (table->index_count + 1) * sizeof(*indexes));
+	int64_t found;
+	size_t i;
 
-	if (column_type(db, table, column, arena, &there, err) < 0)
-		return -1;
-	if (there == NULL)
-		return sqlite_script(db,
-				     arena_printf(arena, "ALTER TABLE \"%s\" ADD COLUMN \"%s\" %s",
-						  table->name, column, type),
-				     err);
-	if (strcmp(there, type) != 0)
-		return error_set(err, ERR_INPUT,
-				 "table %s: column %s is %s in the task store, the plugin declares %s",
-				 table->name, column, there, type);
+	there->indexes = indexes;
+	for (i = 0; i < table->index_count; i++) {
+		if (sqlite_integer(db, &found, err,
+				   "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1", "t",
+				   arena_printf(arena, "%s_%s", table->name, table->indexes[i])) < 0)
+			return -1;
+		indexes[i] = found != 0;
+	}
 	return 0;
 }
 
-static int ensure_columns(struct sqlite_db *db, const struct store_table *table, struct arena *arena,
-			  struct error *err)
+static int plan_table(struct sqlite_db *db, const struct store_table *table, struct arena *arena,
+		      struct store_schema *schema, struct error *err)
 {
-	size_t i;
+	struct store_there there = {.table = false};
 
-	for (i = 0; i < table->column_count; i++)
-		if (!str_eq(table->columns[i].name, table->key_column) &&
-		    ensure_column(db, table, table->columns[i].name, type_name(table->columns[i].type), arena,
-				  err) < 0)
-			return -1;
-	if (table->stamped &&
-	    (ensure_column(db, table, "created_at", type_name(STORE_TIMESTAMP), arena, err) < 0 ||
-	     ensure_column(db, table, "updated_at", type_name(STORE_TIMESTAMP), arena, err) < 0))
+	if (read_columns(db, table->name, arena, &there, err) < 0 ||
+	    read_indexes(db, table, arena, &there, err) < 0)
 		return -1;
-	for (i = 0; i < table->index_count; i++)
-		if (sqlite_script(
-			    db,
-			    arena_printf(arena, "CREATE INDEX IF NOT EXISTS \"%s_%s\" ON \"%s\" (\"%s\")",
-					 table->name, table->indexes[i], table->name, table->indexes[i]),
-			    err) < 0)
-			return -1;
+	store_plan_table(arena, &dialect, table, &there, schema);
 	return 0;
 }
 
-/* The key's own type when it is among the columns too; texts otherwise. */
-static const char *key_type(const struct store_table *table)
+/* Inside a transaction: all that the tables need, or an error that says what is wrong. */
+static int make_tables(struct sqlite_db *db, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema, struct error *err)
 {
 	size_t i;
 
-	for (i = 0; i < table->column_count; i++)
-		if (str_eq(table->columns[i].name, table->key_column))
-			return type_name(table->columns[i].type);
-	return type_name(STORE_TEXT);
+	for (i = 0; i < count; i++)
+		if (plan_table(db, tables[i], arena, schema, err) < 0)
+			return -1;
+	if (store_plan_error(schema, err) < 0)
+		return -1;
+	for (i = 0; i < schema->step_count; i++)
+		if (sqlite_script(db, schema->steps[i].sql, err) < 0)
+			return error_prefix(err, "table %s", schema->steps[i].name);
+	return 0;
 }
 
-int sqlite_schema_table(struct sqlite_db *db, const struct store_table *table, struct error *err)
+int sqlite_schema_tables(struct sqlite_db *db, const struct store_table *const *tables, size_t count,
+			 store_applied_fn *applied, void *user, struct error *err)
 {
+	struct store_schema schema = {.version = 0};
 	struct arena *arena;
-	const char *sql;
+	size_t i;
 	int rc;
 
-	if (store_check_table_name(table->name, err) < 0)
+	if (sqlite_begin(db, err) < 0)
 		return -1;
 	arena = arena_new();
-	sql = arena_printf(arena, "CREATE TABLE IF NOT EXISTS \"%s\" (id INTEGER PRIMARY KEY AUTOINCREMENT",
-			   table->name);
-	if (table->key_column != NULL)
-		sql = arena_printf(arena, "%s, \"%s\" %s NOT NULL UNIQUE", sql, table->key_column,
-				   key_type(table));
-	rc = sqlite_script(db, arena_printf(arena, "%s)", sql), err);
-	if (rc == 0 && table->key_column != NULL) {
-		/* A table that was there before must already have the key. */
-		const char *there;
-
-		rc = column_type(db, table, table->key_column, arena, &there, err);
-		if (rc == 0 && there == NULL)
-			rc = error_set(err, ERR_INPUT,
-				       "table %s: the key column %s is missing in the task store",
-				       table->name, table->key_column);
-		else if (rc == 0 && strcmp(there, key_type(table)) != 0)
-			rc = error_set(err, ERR_INPUT,
-				       "table %s: column %s is %s in the task store, the plugin declares %s",
-				       table->name, table->key_column, there, key_type(table));
-	}
-	if (rc == 0)
-		rc = ensure_columns(db, table, arena, err);
+	rc = make_tables(db, tables, count, arena, &schema, err);
+	if (rc < 0)
+		sqlite_rollback(db);
+	else
+		rc = sqlite_commit(db, err);
+	for (i = 0; rc == 0 && applied != NULL && i < schema.step_count; i++)
+		applied(user, &schema.steps[i]);
 	arena_free(&arena);
 	return rc;
+}
+
+/* --- for administrators --- */
+
+static void describe(struct arena *arena, struct store_schema *schema)
+{
+	schema->server = arena_printf(arena, "SQLite %s", sqlite3_libversion());
+	schema->newest = NEWEST;
+	schema->before = schema->version == 0 ? SQLITE_PAGE_SIZE "\nPRAGMA journal_mode = WAL;\n" : "";
+	schema->begin = "BEGIN IMMEDIATE;\n";
+	schema->commit = "COMMIT;\n";
+}
+
+void sqlite_schema_whole(const struct store_table *const *tables, size_t count, struct arena *arena,
+			 struct store_schema *schema)
+{
+	const struct store_there nothing = {.table = false};
+	int64_t version;
+	size_t i;
+
+	describe(arena, schema);
+	for (version = 0; version < NEWEST; version++)
+		plan_migration(arena, version, schema);
+	for (i = 0; i < count; i++)
+		store_plan_table(arena, &dialect, tables[i], &nothing, schema);
+}
+
+static int read_schema(struct sqlite_db *db, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema, struct error *err)
+{
+	int64_t version;
+	size_t i;
+
+	if (read_version(db, &schema->version, err) < 0)
+		return -1;
+	describe(arena, schema);
+	if (!store_plan_version(arena, schema))
+		return 0;
+	for (version = schema->version; version < NEWEST; version++)
+		plan_migration(arena, version, schema);
+	for (i = 0; i < count; i++)
+		if (plan_table(db, tables[i], arena, schema, err) < 0)
+			return -1;
+	if (sqlite3_db_readonly(db->handle, "main") == 1)
+		store_plan_finding(arena, schema, STORE_WRONG,
+				   "run this as the user that sluiced runs as, or chown it",
+				   "this user may not write the file");
+	return 0;
+}
+
+int sqlite_schema_read(const char *path, const struct store_table *const *tables, size_t count,
+		       struct arena *arena, struct store_schema *schema, struct error *err)
+{
+	const struct store_options options = {.busy_ms = LOOK_BUSY_MS};
+	struct sqlite_db db;
+	int rc;
+
+	if (access(path, F_OK) < 0 && errno == ENOENT) {
+		sqlite_schema_whole(tables, count, arena, schema);
+		store_plan_version(arena, schema);
+		return 0;
+	}
+	if (sqlite_db_look(&db, path, &options, err) < 0)
+		return -1;
+	rc = read_schema(&db, tables, count, arena, schema, err);
+	sqlite_db_close(&db);
+	return rc < 0 ? error_prefix(err, "%s", path) : 0;
+}
+
+int sqlite_schema_apply(const char *path, const struct store_options *options,
+			const struct store_table *const *tables, size_t count, store_applied_fn *applied,
+			void *user, struct error *err)
+{
+	struct sqlite_db db;
+	int64_t version;
+	int rc;
+
+	if (sqlite_db_open(&db, path, true, options, err) < 0)
+		return -1;
+	rc = read_version(&db, &version, err);
+	if (rc == 0)
+		rc = store_check_version(version, NEWEST, true, err);
+	if (rc == 0)
+		rc = migrate(&db, applied, user, err);
+	if (rc == 0)
+		rc = sqlite_schema_tables(&db, tables, count, applied, user, err);
+	sqlite_db_close(&db);
+	return rc < 0 ? error_prefix(err, "%s", path) : 0;
 }

@@ -408,3 +408,54 @@ int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *s
 	/* A host that is away does not keep the others from their work. */
 	return rc < 0 || made == 0 ? error_set(err, local.code, "%s", local.text) : 0;
 }
+
+/* Looking only */
+
+/* Without it the server does not know a repeat from an insert of its own. */
+static void advise_window(const struct warehouse *wh, const struct warehouse_table *real, struct buf *advice)
+{
+	if (!wh->features.dedup_window || !is_merge_tree(real->engine) ||
+	    str_starts(real->engine, "Replicated") || str_starts(real->engine, "Shared") ||
+	    strstr(real->settings, "deduplication_window"))
+		return;
+	if (advice->len)
+		buf_adds(advice, "; ");
+	buf_printf(advice, "table %s.%s has no deduplication window: run ALTER TABLE ", real->database,
+		   real->name);
+	sql_table(advice, real->database, real->name);
+	buf_adds(advice, " MODIFY SETTING " DEDUP_WINDOW);
+}
+
+static int check(struct warehouse *wh, const struct warehouse_table *spec, struct buf *advice,
+		 struct error *err)
+{
+	struct arena *arena = arena_new();
+	const struct warehouse_table *real = warehouse_describe(wh, arena, spec->database, spec->name, err);
+	int rc = -1;
+
+	if (real && check_quorum(spec, real->engine, err) == 0 && compare(spec, real, err) == 0) {
+		advise_window(wh, real, advice);
+		rc = 0;
+	}
+	arena_free(&arena);
+	return rc;
+}
+
+int warehouse_check_table(struct warehouse *wh, const struct warehouse_table *spec, struct buf *advice,
+			  struct error *err)
+{
+	size_t hosts = warehouse_hosts(wh), answered = 0;
+	struct error local = {0};
+	int rc = 0;
+
+	for (size_t host = 1; host <= hosts && rc == 0; host++) {
+		wh->host = hosts > 1 ? host : 0;
+		buf_clear(advice);
+		if (check(wh, spec, advice, &local) == 0)
+			answered++;
+		else if (wh->code != 0 || local.code == ERR_INPUT || local.code == ERR_NOT_FOUND)
+			rc = error_set(err, local.code, "%s", local.text);
+	}
+	wh->host = 0;
+	return rc == 0 && answered == 0 ? error_set(err, local.code, "%s", local.text) : rc;
+}

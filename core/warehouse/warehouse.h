@@ -155,6 +155,14 @@ int warehouse_create_table(struct warehouse *wh, const struct warehouse_table *s
  */
 int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *spec, struct error *err);
 
+/*
+ * Compares as warehouse_ensure_table does, on every host that answers, and
+ * changes nothing: ERR_NOT_FOUND when a host has no such table, ERR_INPUT when it
+ * differs. advice is replaced by what could be better, if anything.
+ */
+int warehouse_check_table(struct warehouse *wh, const struct warehouse_table *spec, struct buf *advice,
+			  struct error *err);
+
 struct warehouse_text {
 	const char *bytes;
 	size_t len;

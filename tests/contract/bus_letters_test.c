@@ -453,6 +453,50 @@ static void messages_that_are_no_letters_of_ours(void **state)
 	close_sink(sink);
 }
 
+/* What a relay could not send anywhere, or what became a letter before there was a broker. */
+static void letters_of_the_store_come_first(void **state)
+{
+	struct fixture *fx = *state;
+	struct store_dead letter = {.queue = fx->queue,
+				    .payload = "{\"n\":9}",
+				    .payload_len = 7,
+				    .reason = "no queue",
+				    .code = "unroutable",
+				    .dedup_id = "m/9"};
+	struct store_outbox_row *waiting;
+	struct bus_parked *rows;
+	const char *ids[2];
+	bool found[2] = {false};
+	size_t count;
+
+	if (is_direct())
+		skip();
+	park(fx, 0, 2);
+	for (int i = 0; i < 2; i++) {
+		assert_good(fx, store_sync_dead_letter(fx->sync, &letter, 1, &fx->err));
+		letter.dedup_id = "m/10";
+	}
+	rows = list(fx, ALL, 4, false);
+	assert_string_equal(rows[0].code, "unroutable");
+	assert_string_equal(rows[1].payload, "{\"n\":9}");
+	assert_string_equal(rows[2].payload, "{\"n\":0}");
+	assert_string_equal(list(fx, (struct bus_letters_filter){.limit = 3}, 3, true)[2].code, "column");
+	assert_string_equal(list(fx, (struct bus_letters_filter){.limit = 2}, 2, true)[1].code, "unroutable");
+	ids[0] = rows[0].id;
+	ids[1] = rows[3].id;
+	assert_int_equal(change(fx, BUS_REPLAY,
+				(struct bus_letters_filter){.ids = ids, .id_count = 2, .found = found}),
+			 2);
+	assert_true(found[0] && found[1]);
+	assert_good(fx, store_sync_outbox_read(fx->sync, fx->queue, NULL, 0, 10, 1 << 20, fx->arena, &waiting,
+					       &count, &fx->err));
+	assert_int_equal(count, 1);
+	assert_non_null(strstr(waiting[0].headers, "\"m/9\""));
+	assert_int_equal(change(fx, BUS_DROP, (struct bus_letters_filter){.limit = 1}), 1);
+	assert_string_equal(list(fx, ALL, 1, false)->payload, "{\"n\":0}");
+	assert_int_equal(change(fx, BUS_DROP, ALL), 1);
+}
+
 static void wrong_url_is_refused(void **state)
 {
 	struct fixture *fx = *state;
@@ -475,6 +519,7 @@ static const struct CMUnitTest cases[] = {
 	CASE(headers_of_others_are_kept),
 	CASE(retry_count_is_exhausted_for_others),
 	CASE(messages_that_are_no_letters_of_ours),
+	CASE(letters_of_the_store_come_first),
 	CASE(wrong_url_is_refused),
 };
 

@@ -23,6 +23,7 @@ tests_contract_store_test_SOURCES = \
 	tests/contract/store_fixture.h \
 	tests/contract/store_letter_test.c \
 	tests/contract/store_process_test.c \
+	tests/contract/store_schema_test.c \
 	tests/contract/store_test.c
 tests_contract_store_test_LDADD = core/libcore.a $(TEST_LIBS)
 tests_contract_store_sqlite_test_SOURCES = \
@@ -116,7 +117,9 @@ endif
 
 # Runs against a broker that tests/system/test_bus_amqp.py starts and troubles.
 if HAVE_RABBITMQ
-check_PROGRAMS += tests/contract/bus_flow
+check_PROGRAMS += tests/contract/bus_flow tests/contract/bus_park
 tests_contract_bus_flow_SOURCES = tests/contract/bus_flow.c
 tests_contract_bus_flow_LDADD = core/libcore.a $(TEST_LIBS)
+tests_contract_bus_park_SOURCES = tests/contract/bus_park.c
+tests_contract_bus_park_LDADD = core/libcore.a $(TEST_LIBS)
 endif

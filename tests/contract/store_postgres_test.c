@@ -362,6 +362,102 @@ static void original_tables_are_taken_over(void **state)
 	PQfinish(conn);
 }
 
+/* --- what administrators see --- */
+
+static struct store_schema look(struct fixture *fx, const char *url)
+{
+	const struct store_table *const tables[] = {&fixture_table};
+	struct store_schema schema;
+
+	assert_good(fx, store_schema_read(url, tables, 1, fx->arena, &schema, &fx->err));
+	return schema;
+}
+
+static bool has_finding(const struct store_schema *schema, const char *text, const char *todo)
+{
+	size_t i;
+
+	for (i = 0; i < schema->finding_count; i++)
+		if (strstr(schema->findings[i].text, text) != NULL &&
+		    strstr(schema->findings[i].todo, todo) != NULL)
+			return true;
+	return false;
+}
+
+/* What is shown does the same as the program, run by hand; a second time it does nothing. */
+static void schema_by_hand(void **state)
+{
+	const struct store_table *const tables[] = {&fixture_table};
+	struct fixture *fx = *state;
+	PGconn *conn = other_connect(fx);
+	const char *url = own_schema(fx, conn);
+	struct store_schema schema = look(fx, url);
+	struct store_sync *sync;
+	struct buf script;
+	size_t i;
+
+	assert_int_equal(schema.version, 0);
+	buf_init(&script);
+	buf_adds(&script, schema.begin);
+	for (i = 0; i < schema.step_count; i++)
+		buf_adds(&script, schema.steps[i].sql);
+	buf_adds(&script, schema.commit);
+	ask(fx, conn, script.data);
+	buf_fini(&script);
+	schema = look(fx, url);
+	assert_int_equal(schema.version, schema.newest);
+	assert_int_equal(schema.step_count + schema.finding_count, 0);
+	assert_good(fx, store_schema_apply(url, tables, 1, NULL, NULL, &fx->err));
+	sync = store_sync_open(url, NULL, false, &fx->err);
+	assert_non_null(sync);
+	assert_int_equal(strlen(store_id(store_sync_store(sync))), UUID_TEXT_SIZE - 1);
+	store_sync_close(&sync);
+	PQfinish(conn);
+}
+
+static void missing_rights_are_told(void **state)
+{
+	struct fixture *fx = *state;
+	PGconn *conn = other_connect(fx);
+	const char *at = strstr(fx->url, "sluice@"), *url;
+	struct store_schema schema;
+
+	assert_non_null(at);
+	ask(fx, conn, arena_printf(fx->arena, "CREATE ROLE %s LOGIN CONNECTION LIMIT 7", fx->flow));
+	url = arena_printf(fx->arena, "%.*s%s@%s", (int)(at - fx->url), fx->url, fx->flow,
+			   at + strlen("sluice@"));
+	schema = look(fx, url);
+	assert_true(has_finding(&schema, "may not use \"outbox\"",
+				"GRANT SELECT, INSERT, UPDATE, DELETE ON \"outbox\""));
+	assert_true(has_finding(&schema, "\"contract_profile\"", "GRANT"));
+	assert_true(has_finding(&schema, "SEQUENCE \"outbox_id_seq\"", "GRANT SELECT, USAGE ON SEQUENCE"));
+	assert_int_equal(schema.connections.role, 7);
+	assert_int_equal(schema.connections.most, 7);
+	assert_int_equal(schema.connections.server, 50);
+	assert_true(schema.connections.reserved >= 3);
+	/* Enough rights for a store that is made, none to make one. */
+	ask(fx, conn,
+	    arena_printf(fx->arena,
+			 "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO %s;"
+			 "GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO %s;"
+			 "ALTER ROLE %s CONNECTION LIMIT -1",
+			 fx->flow, fx->flow, fx->flow));
+	schema = look(fx, url);
+	assert_int_equal(schema.finding_count, 0);
+	assert_int_equal(schema.connections.most, 50 - schema.connections.reserved);
+	ask(fx, conn,
+	    arena_printf(fx->arena, "CREATE SCHEMA s_%s; GRANT USAGE ON SCHEMA s_%s TO %s", fx->flow,
+			 fx->flow, fx->flow));
+	schema = look(fx, arena_printf(fx->arena, "%s?options=-csearch_path%%3Ds_%s", url, fx->flow));
+	assert_true(has_finding(&schema, "may make no tables", "GRANT CREATE ON SCHEMA"));
+	ask(fx, conn,
+	    arena_printf(fx->arena, "ALTER ROLE %s SET default_transaction_read_only = on", fx->flow));
+	schema = look(fx, url);
+	assert_true(has_finding(&schema, "read-only", "default_transaction_read_only = off"));
+	ask(fx, conn, arena_printf(fx->arena, "DROP OWNED BY %s; DROP ROLE %s", fx->flow, fx->flow));
+	PQfinish(conn);
+}
+
 /* --- how it connects --- */
 
 static const char *option(const struct pg_target *target, const char *key)
@@ -492,6 +588,8 @@ static const struct CMUnitTest cases[] = {
 	CASE(odd_values_come_back),
 	CASE(schema_is_made_only_with_leave),
 	CASE(original_tables_are_taken_over),
+	CASE(schema_by_hand),
+	CASE(missing_rights_are_told),
 	CASE(tls_is_verified_unless_it_stays_here),
 	CASE(errors_show_no_password),
 	CASE(both_schemes_are_known),

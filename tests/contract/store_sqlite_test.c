@@ -209,6 +209,97 @@ static void constraint_undoes_its_task_alone(void **state)
 	assert_json(fixture_task(fx, rows[1].id), "status", "\"PROCESSING\"");
 }
 
+/* --- the schema, by hand and by program --- */
+
+static struct store_schema look(struct fixture *fx, const char *url, const struct store_table *const *tables)
+{
+	struct store_schema schema;
+
+	assert_good(fx, store_schema_read(url, tables, 1, fx->arena, &schema, &fx->err));
+	return schema;
+}
+
+static void count_step(void *user, const struct store_step *step)
+{
+	assert_int_equal(++*(int64_t *)user == step->version || step->version == 0, 1);
+}
+
+static void schema_of_a_file_that_is_missing(void **state)
+{
+	const struct store_table *const tables[] = {&fixture_table};
+	struct fixture *fx = *state;
+	const char *url = arena_printf(fx->arena, "%s-new", fx->url), *path = strchr(url, ':') + 1;
+	struct store_schema schema = look(fx, url, tables);
+	struct stat st;
+	int64_t steps = 0;
+
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(schema.version, 0);
+	assert_int_equal(schema.step_count, schema.newest + 1);
+	assert_int_equal(schema.finding_count, 1);
+	assert_good(fx, store_schema_apply(url, tables, 1, count_step, &steps, &fx->err));
+	assert_int_equal(steps, schema.newest + 1);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	schema = look(fx, url, tables);
+	assert_int_equal(schema.version, schema.newest);
+	assert_int_equal(schema.step_count + schema.finding_count, 0);
+	unlink(path);
+}
+
+/* What is shown does the same as the program, run by hand. */
+static void schema_by_hand(void **state)
+{
+	const struct store_table *const tables[] = {&fixture_table};
+	struct fixture *fx = *state;
+	const char *url = arena_printf(fx->arena, "%s-hand", fx->url), *path = strchr(url, ':') + 1;
+	struct store_schema schema;
+	struct store_sync *sync;
+	struct buf script;
+	sqlite3 *handle;
+	char *wrong = NULL;
+
+	assert_good(fx, store_schema_whole(url, tables, 1, fx->arena, &schema, &fx->err));
+	buf_init(&script);
+	buf_printf(&script, "%s%s", schema.before, schema.begin);
+	for (size_t i = 0; i < schema.step_count; i++)
+		buf_adds(&script, schema.steps[i].sql);
+	buf_adds(&script, schema.commit);
+	assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+	if (sqlite3_exec(handle, script.data, NULL, NULL, &wrong) != SQLITE_OK)
+		fail_msg("%s", wrong);
+	sqlite3_close(handle);
+	buf_fini(&script);
+	schema = look(fx, url, tables);
+	assert_int_equal(schema.version, schema.newest);
+	assert_int_equal(schema.step_count + schema.finding_count, 0);
+	sync = store_sync_open(url, &fx->options, false, &fx->err);
+	assert_non_null(sync);
+	assert_int_equal(strlen(store_id(store_sync_store(sync))), UUID_TEXT_SIZE - 1);
+	assert_string_not_equal(store_id(store_sync_store(sync)), store_id(store_sync_store(fx->sync)));
+	store_sync_close(&sync);
+	unlink(path);
+}
+
+static void newer_schema_is_told(void **state)
+{
+	const struct store_table *const tables[] = {&fixture_table};
+	struct fixture *fx = *state;
+	struct store_schema schema;
+	struct sqlite_db db;
+
+	open_raw(fx, &db);
+	assert_good(fx,
+		    sqlite_script(&db, "INSERT INTO schema_migration VALUES (999, 'later', '')", &fx->err));
+	sqlite_db_close(&db);
+	schema = look(fx, fx->url, tables);
+	assert_int_equal(schema.version, 999);
+	assert_int_equal(schema.step_count, 0);
+	assert_int_equal(schema.findings[0].kind, STORE_WRONG);
+	assert_int_equal(store_schema_apply(fx->url, tables, 1, NULL, NULL, &fx->err), -1);
+	assert_int_equal(fx->err.code, ERR_INPUT);
+}
+
 static const struct CMUnitTest cases[] = {
 	CASE(file_is_private),
 	CASE(settings_are_the_safe_ones),
@@ -221,6 +312,9 @@ static const struct CMUnitTest cases[] = {
 	CASE(held_lock_is_waited_for_and_then_reported),
 	CASE(claim_uses_its_index),
 	CASE(constraint_undoes_its_task_alone),
+	CASE(schema_of_a_file_that_is_missing),
+	CASE(schema_by_hand),
+	CASE(newer_schema_is_told),
 };
 
 int main(void)

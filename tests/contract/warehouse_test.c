@@ -206,6 +206,38 @@ static void test_ensure_raises_durability(void **state)
 	       "non_replicated_deduplication_window = 100') FROM system.tables WHERE database = '" DB "' AND name = 'raised'", "1\n");
 }
 
+static void test_check_changes_nothing(void **state)
+{
+	static const struct warehouse_column other[] = {{"id", "String", NULL, NULL},
+							{"n", "Int64", NULL, NULL}};
+	struct warehouse_table table = table_of("checked", id_and_n, 2);
+	struct warehouse_table differs = table_of("checked", other, 2);
+	struct error err = {0};
+	struct buf advice;
+
+	(void)state;
+	buf_init(&advice);
+	assert_int_equal(warehouse_check_table(wh, &table, &advice, &err), -1);
+	assert_int_equal(err.code, ERR_NOT_FOUND);
+	must(warehouse_query(
+		     wh, "CREATE TABLE " DB ".checked (id String, n UInt64) ENGINE = MergeTree ORDER BY id",
+		     "TSV", 60000, NULL, &err),
+	     &err);
+	assert_int_equal(warehouse_check_table(wh, &differs, &advice, &err), -1);
+	assert_int_equal(err.code, ERR_INPUT);
+	assert_non_null(strstr(err.text, "column n is declared Int64 but is UInt64"));
+	must(warehouse_check_table(wh, &table, &advice, &err), &err);
+	if (warehouse_features(wh)->dedup_window) {
+		const char *statement = strstr(advice.data, "ALTER TABLE");
+
+		assert_non_null(statement);
+		must(warehouse_query(wh, statement, "TSV", 60000, NULL, &err), &err);
+		must(warehouse_check_table(wh, &table, &advice, &err), &err);
+	}
+	assert_int_equal(advice.len, 0);
+	buf_fini(&advice);
+}
+
 /* A quorum of a table without replicas would be no more than a word. */
 static void test_quorum_needs_replicas(void **state)
 {
@@ -920,6 +952,7 @@ static int run_all(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_create_and_describe),
+		cmocka_unit_test(test_check_changes_nothing),
 		cmocka_unit_test(test_ensure_refuses_another_shape),
 		cmocka_unit_test(test_ensure_raises_durability),
 		cmocka_unit_test(test_quorum_needs_replicas),

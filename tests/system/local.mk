@@ -20,6 +20,12 @@ EXTRA_DIST += tests/system/harness.py tests/system/demo.py
 # sluicectl without a daemon.
 SYSTEM_TESTS += tests/system/test_ctl.py
 
+# Dead letters, over the task store and over a broker.
+SYSTEM_TESTS += tests/system/test_dead.py
+
+# The schema, shown and applied.
+SYSTEM_TESTS += tests/system/test_schema.py
+
 # The example outside of the tree; recorded responses, where there are some.
 SYSTEM_TESTS += tests/system/test_example.py tests/system/test_fixtures.py
 
