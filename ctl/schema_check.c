@@ -128,12 +128,13 @@ static void check_connections(struct check *check)
 	const struct conf_model *conf = check->ctl->setup.conf;
 	int64_t relays = str_starts(conf->bus, "direct:") ? 0 : conf->relay_workers;
 	int64_t workers = count_workers(conf), sinks = count_sink_processes(conf);
+	int64_t turns = workers < conf->task_connections ? workers : conf->task_connections;
 	struct arena *arena = check->ctl->arena;
 	const char *todo =
-		"raise the limit, lower the workers, or put PgBouncer (pool_mode transaction) in between";
+		"raise the limit, lower tasks.connections, or put PgBouncer (pool_mode transaction) in between";
 
 	check->least = PER_TIMER + PER_RELAY * relays + PER_SINK_PROCESS * sinks;
-	check->needed = check->least + PER_WORKER * workers + PER_SLUICECTL;
+	check->needed = check->least + PER_WORKER * turns + PER_SLUICECTL;
 	if (limits->most == 0 || limits->most >= check->needed)
 		return;
 	if (limits->most < check->least)
@@ -150,11 +151,11 @@ static void check_connections(struct check *check)
 		       arena_printf(arena,
 				    "the database gives this user %lld connections (%s), but this node may "
 				    "open %lld at"
-				    " once: %lld workers when all are busy, %lld for sinks, %lld for relays, "
+				    " once: %lld for workers when all are busy, %lld for sinks, %lld for relays, "
 				    "%d for the timer, %d"
 				    " for sluicectl; those without one wait",
 				    (long long)limits->most, limits_text(check->ctl, limits),
-				    (long long)check->needed, (long long)workers, (long long)sinks,
+				    (long long)check->needed, (long long)turns, (long long)sinks,
 				    (long long)relays, PER_TIMER, PER_SLUICECTL),
 		       todo);
 }
@@ -182,6 +183,8 @@ static void check_sink(struct check *check, struct warehouse *wh, const struct c
 			   told */
 	table = sink_table_new(declared, database, conf->table != NULL ? conf->table : declared->table,
 			       check->ctl->arena, &err);
+	if (table != NULL && check->ctl->setup.conf->engine == CONF_REPLACING)
+		table = sink_table_replacing(table, check->ctl->arena, &err);
 	if (table == NULL) {
 		report(check, true, err.text, "have its plugin declare it otherwise");
 		return;

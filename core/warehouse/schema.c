@@ -414,8 +414,7 @@ int warehouse_ensure_table(struct warehouse *wh, const struct warehouse_table *s
 /* Without it the server does not know a repeat from an insert of its own. */
 static void advise_window(const struct warehouse *wh, const struct warehouse_table *real, struct buf *advice)
 {
-	if (!wh->features.dedup_window || !is_merge_tree(real->engine) ||
-	    str_starts(real->engine, "Replicated") || str_starts(real->engine, "Shared") ||
+	if (!wh->features.dedup_window || !engine_merges(real->engine) || engine_replicates(real->engine) ||
 	    strstr(real->settings, "deduplication_window"))
 		return;
 	if (advice->len)
@@ -433,7 +432,8 @@ static int check(struct warehouse *wh, const struct warehouse_table *spec, struc
 	const struct warehouse_table *real = warehouse_describe(wh, arena, spec->database, spec->name, err);
 	int rc = -1;
 
-	if (real && check_quorum(spec, real->engine, err) == 0 && compare(spec, real, err) == 0) {
+	if (real && check_quorum(spec, real->engine, err) == 0 && check_replacing(spec, real, err) == 0 &&
+	    compare(spec, real, err) == 0) {
 		advise_window(wh, real, advice);
 		rc = 0;
 	}
