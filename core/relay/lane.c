@@ -319,7 +319,8 @@ static void turn(struct lane *lane)
 
 	/* Each shard is first in its turn, so that none starves where rows are read shard by shard. */
 	lane->rotation++;
-	if (may_read(lane))
+	/* While shards leave nothing is begun: they go when all lanes are at rest. */
+	if (may_read(lane) && lane->relay->leaving_count == 0)
 		for (size_t i = 0; i < lane->shard_count; i++)
 			lane->asked[request.shard_count++] = lane->shards[(i + lane->rotation) % lane->shard_count];
 	lane->asked_count = request.shard_count;
@@ -339,7 +340,7 @@ static void step(struct lane *lane)
 		return;
 	loop_timer_stop(lane->timer);
 	lane->busy = true;
-	if (lane->shard_count == 0)
+	if (lane->shard_count == 0 && relay->leaving_count == 0)
 		lane->redo_count = 0;		/* somebody else's now */
 	/* Before a turn, which would note other rows instead. */
 	if (lane->redo_count > 0 && lane->sent_count > 0)

@@ -70,6 +70,15 @@ static bool all_at_rest(const struct relay *relay)
 	return true;
 }
 
+/* Whether the shards that leave may go: nothing of theirs is under way, or to be sent once more. */
+static bool may_leave(const struct relay *relay)
+{
+	for (size_t i = 0; i < RELAY_LANES; i++)
+		if (relay->lanes[i].redo_count > 0)
+			return false;
+	return relay->leaving_count > 0 && all_at_rest(relay);
+}
+
 static bool any_busy(const struct relay *relay)
 {
 	for (size_t i = 0; i < RELAY_LANES; i++)
@@ -195,23 +204,23 @@ static void on_leased(void *user, const struct store_shard *held, size_t count, 
 			take(relay, &held[i]);
 	shed(relay);
 	metric_set(METRIC_RELAY_SHARDS, shards_held(relay));
-	if (relay->leaving_count > 0)
+	if (may_leave(relay))
 		loop_timer_start(relay->lease_timer, SOON_MS, conf->relay_lease_ms / EXTENSIONS);
 	finish_drain(relay);
 }
 
-/* Rows of a shard may be under way until every lane has rested. */
+/* What is given up has no notes any more: nothing of it may be under way, or be redo. */
 static size_t list_given_up(struct relay *relay, struct store_shard *shards)
 {
 	size_t count = 0;
 
-	if (!all_at_rest(relay))
-		return 0;
 	if (relay->farewell)
 		for (size_t i = 0; i < RELAY_LANES; i++)
 			for (size_t k = 0; k < relay->lanes[i].shard_count; k++)
 				if (relay->lanes[i].redo_count == 0)
 					shards[count++] = relay->lanes[i].shards[k];
+	if (!may_leave(relay))
+		return count;
 	for (size_t i = 0; i < relay->leaving_count; i++)
 		shards[count++] = relay->leaving[i];
 	relay->leaving_count = 0;
@@ -240,6 +249,9 @@ static void lease(struct relay *relay)
 	request.leaving = relay->farewell;
 	request.given_up_count = list_given_up(relay, given_up);
 	request.held_count = relay->farewell ? 0 : list_held(relay, held);
+	/* The store tells what is noted, once more. */
+	for (size_t i = 0; i < RELAY_LANES && atomic_load(&relay->until_ms) == 0; i++)
+		relay->lanes[i].redo_count = 0;
 	relay->leasing = true;
 	relay->asked_ms = clock_boot_ms();
 	store_shards_lease(relay->store, &request, on_leased, relay);
@@ -276,7 +288,7 @@ static void on_lease_timer(void *user)
 
 void relay_lane_rests(struct relay *relay)
 {
-	if (relay->leaving_count > 0 && !relay->leasing && all_at_rest(relay))
+	if (!relay->leasing && may_leave(relay))
 		loop_timer_start(relay->lease_timer, 0, relay->conf->relay_lease_ms / EXTENSIONS);
 	finish_drain(relay);
 }
