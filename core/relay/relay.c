@@ -260,8 +260,16 @@ static void lease(struct relay *relay)
 /* Others can reach the broker, perhaps, and we have not for as long as a lease. */
 static bool is_cut_off(const struct relay *relay)
 {
-	return relay->relays > 1 && shards_held(relay) > 0 &&
-	       clock_mono_ms() - relay->connected_ms > relay->conf->relay_lease_ms;
+	return relay->relays > 1 && clock_mono_ms() - relay->connected_ms > relay->conf->relay_lease_ms;
+}
+
+/*
+ * Without leases. Messages of the old ones must have their end first: the new
+ * ones would let them be written. And who cannot send leaves the shards to others.
+ */
+static bool may_lease_anew(const struct relay *relay)
+{
+	return !any_busy(relay) && !is_cut_off(relay);
 }
 
 static void on_lease_timer(void *user)
@@ -276,14 +284,10 @@ static void on_lease_timer(void *user)
 		lapse(relay, "the store did not answer in time");
 	else if (until_ms != 0 && is_cut_off(relay))
 		lapse(relay, "the broker cannot be reached, and there are other relays");
-	/* Messages of the old leases must have their end first: the new ones would let them be written. */
-	if (atomic_load(&relay->until_ms) == 0 && any_busy(relay))
-		return;
-	if (relay->role->draining) {
+	if (relay->role->draining)
 		finish_drain(relay);
-		return;
-	}
-	lease(relay);
+	else if (atomic_load(&relay->until_ms) != 0 || may_lease_anew(relay))
+		lease(relay);
 }
 
 void relay_lane_rests(struct relay *relay)
