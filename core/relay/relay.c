@@ -272,12 +272,35 @@ static bool may_lease_anew(const struct relay *relay)
 	return !any_busy(relay) && !is_cut_off(relay);
 }
 
+static void on_adopted(void *user, int64_t count, const struct error *err)
+{
+	struct relay *relay = user;
+
+	if (err->code != ERR_NONE) {
+		relay_store_trouble(relay, "outbox rows of another kind of bus", err);
+		relay->adopted = false;
+	} else if (count > 0) {
+		log_info("outbox rows that were written for direct: readers go to the broker, as suspect rows=%" PRId64,
+			 count);
+	}
+}
+
+/* Once; tried again with the next lease. */
+static void adopt(struct relay *relay)
+{
+	if (relay->adopted)
+		return;
+	relay->adopted = true;
+	store_outbox_adopt(relay->store, on_adopted, relay);
+}
+
 static void on_lease_timer(void *user)
 {
 	struct relay *relay = user;
 	int64_t until_ms = atomic_load(&relay->until_ms);
 
 	relay_broker_ready(relay);
+	adopt(relay);
 	if (relay->leasing)
 		return;
 	if (until_ms != 0 && clock_boot_ms() >= until_ms)
@@ -303,17 +326,6 @@ static void on_published(void *user, void *message_user, enum bus_fate fate, con
 {
 	(void)user;
 	lane_published(message_user, fate, reason);
-}
-
-static void on_adopted(void *user, int64_t count, const struct error *err)
-{
-	struct relay *relay = user;
-
-	if (err->code != ERR_NONE)
-		relay_store_trouble(relay, "outbox rows of another kind of bus", err);
-	else if (count > 0)
-		log_info("outbox rows that were written for direct: readers go to the broker, as suspect rows=%" PRId64,
-			 count);
 }
 
 /* Every enabled sink's queue, so that nothing is published before there is somewhere for it to go. */
@@ -363,7 +375,6 @@ static int start(struct role *role, struct error *err)
 		lane_init(&relay->lanes[i], relay);
 	relay->lease_timer = loop_timer_new(role->loop, on_lease_timer, relay);
 	relay->drain_timer = loop_timer_new(role->loop, on_drain_deadline, relay);
-	store_outbox_adopt(relay->store, on_adopted, relay);
 	loop_timer_start(relay->lease_timer, 0, relay->conf->relay_lease_ms / EXTENSIONS);
 	return 0;
 }
