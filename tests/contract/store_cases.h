@@ -6,6 +6,7 @@
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int store_run_commit_cases(void);	/* what a commit writes, and what is read */
+int store_run_relay_cases(void);	/* how relays share the outbox */
 int store_run_process_cases(void);	/* several processes, and processes that are killed */
 
 #endif

@@ -574,6 +574,7 @@ int main(int argc, char **argv)
 		setenv("SLUICE_TEST_STORE", argv[1], 1);
 	failed += cmocka_run_group_tests(store_task_cases, NULL, NULL);
 	failed += store_run_commit_cases();
+	failed += store_run_relay_cases();
 	failed += store_run_process_cases();
 	return failed > 0;
 }
