@@ -268,16 +268,22 @@ static int ask_to_cancel(struct amqp_consumer *consumer, struct error *err)
 				amqp_send_method(conn->state, AMQP_MAIN, AMQP_BASIC_CANCEL_METHOD, &cancel), err);
 }
 
+/* Whether a settle is asked for that nothing holds up. */
+static bool may_settle(struct amqp_consumer *consumer, unsigned int *asked_r)
+{
+	pthread_mutex_lock(&consumer->mutex);
+	*asked_r = consumer->settle_asked;
+	pthread_mutex_unlock(&consumer->mutex);
+	return *asked_r != consumer->settling && consumer->answers == 0 && consumer->cancel != CANCEL_ASKED;
+}
+
 /* Asks both channels for something harmless; they answer in order. */
 static int ask_to_settle(struct amqp_consumer *consumer, struct error *err)
 {
 	struct amqp_conn *conn = &consumer->link.conn;
 	unsigned int asked;
 
-	pthread_mutex_lock(&consumer->mutex);
-	asked = consumer->settle_asked;
-	pthread_mutex_unlock(&consumer->mutex);
-	if (asked == consumer->settling || consumer->answers > 0 || consumer->cancel == CANCEL_ASKED)
+	if (!may_settle(consumer, &asked))
 		return 0;
 	consumer->settling = asked;
 	for (int side = 0; side < 2; side++) {
@@ -522,6 +528,7 @@ static void drop_connection(struct amqp_consumer *consumer)
 static void turn(struct amqp_consumer *consumer, bool paused)
 {
 	struct amqp_conn *conn = &consumer->link.conn;
+	unsigned int asked;
 	struct error err;
 	short ready;
 	int rc;
@@ -539,7 +546,8 @@ static void turn(struct amqp_consumer *consumer, bool paused)
 		return;
 	}
 	post_batch(consumer);
-	if (rc > 0)
+	/* What has just been read may be the answer that the next question waits for. */
+	if (rc > 0 || may_settle(consumer, &asked))
 		return;
 	paused = (paused || is_full(consumer)) && consumer->answers == 0;
 	ready = amqp_conn_wait(conn, paused ? 0 : POLLIN, consumer->link.wake, amqp_conn_pause_ms(conn));

@@ -79,6 +79,7 @@ struct relay {
 	size_t leaving_count;
 	size_t relays;			/* alive, as the last lease request saw it */
 	bool leasing, farewell;
+	bool adopted;			/* rows of direct: readers were, or are being */
 	int64_t connected_ms;		/* monotonic: when the broker was last seen connected */
 	struct loop_timer *lease_timer, *drain_timer;
 	int64_t log_state, dead_log_state;

@@ -60,16 +60,31 @@ static void on_deleted(void *user, const struct error *err)
 	rest(lane, 0);
 }
 
-/* Every parcel has its end: what arrived is deleted with the next turn. */
+static void add_redo(struct lane *lane, const int64_t *ids, size_t count)
+{
+	if (count == 0)
+		return;
+	lane->redo = mem_realloc(lane->redo, (lane->redo_count + count) * sizeof(*lane->redo));
+	memcpy(lane->redo + lane->redo_count, ids, count * sizeof(*ids));
+	lane->redo_count += count;
+}
+
+/*
+ * Every parcel has its end: what arrived is deleted with the next turn. Of
+ * what did not, a part may be there: should the leases go on, it is redo.
+ */
 static void rows_ended(struct lane *lane)
 {
 	size_t kept = lane->sent_count;
+	bool fresh = lane->redoing == 0;
 
 	lane->sent = mem_realloc(lane->sent, (kept + lane->row_count + 1) * sizeof(*lane->sent));
 	for (size_t i = 0; i < lane->row_count; i++)
 		if (!lane->kept[i])
 			lane->sent[lane->sent_count++] = lane->rows[i].id;
-	if (lane->redoing > 0 && lane->sent_count == kept + lane->row_count) {
+		else if (fresh)
+			add_redo(lane, &lane->rows[i].id, 1);
+	if (!fresh && lane->sent_count == kept + lane->row_count) {
 		/* Others may have been added meanwhile. */
 		lane->redo_count -= lane->redoing;
 		memmove(lane->redo, lane->redo + lane->redoing, lane->redo_count * sizeof(*lane->redo));
@@ -196,7 +211,7 @@ void lane_published(struct parcel *parcel, enum bus_fate fate, const char *reaso
 		}
 		break;
 	}
-	/* The rows are noted: whoever gets the shard next sends them as redo. */
+	/* The rows are noted: whoever has the shard next sends them as redo. */
 	keep_rows(parcel);
 	parcel_ended(parcel);
 }
@@ -240,7 +255,7 @@ static void on_redo_rows(void *user, const struct store_outbox_row *rows, size_t
 	}
 	backoff_reset(&lane->trouble);
 	if (count > 0)
-		log_info("sending again what a former holder of the shards was sending rows=%zu", count);
+		log_info("sending again what may have arrived rows=%zu", count);
 	lane->full = true;
 	send(lane, rows, count);
 }
@@ -306,7 +321,8 @@ static void turn(struct lane *lane)
 
 	/* Each shard is first in its turn, so that none starves where rows are read shard by shard. */
 	lane->rotation++;
-	if (may_read(lane))
+	/* While shards leave nothing is begun: they go when all lanes are at rest. */
+	if (may_read(lane) && lane->relay->leaving_count == 0)
 		for (size_t i = 0; i < lane->shard_count; i++)
 			lane->asked[request.shard_count++] = lane->shards[(i + lane->rotation) % lane->shard_count];
 	lane->asked_count = request.shard_count;
@@ -326,7 +342,7 @@ static void step(struct lane *lane)
 		return;
 	loop_timer_stop(lane->timer);
 	lane->busy = true;
-	if (lane->shard_count == 0)
+	if (lane->shard_count == 0 && relay->leaving_count == 0)
 		lane->redo_count = 0;		/* somebody else's now */
 	/* Before a turn, which would note other rows instead. */
 	if (lane->redo_count > 0 && lane->sent_count > 0)
@@ -346,11 +362,7 @@ void lane_add(struct lane *lane, const struct store_shard *shard)
 	lane->shards[lane->shard_count] = *shard;
 	lane->shards[lane->shard_count].noted = NULL;
 	lane->shards[lane->shard_count++].noted_count = 0;
-	if (shard->noted_count == 0)
-		return;
-	lane->redo = mem_realloc(lane->redo, (lane->redo_count + shard->noted_count) * sizeof(*lane->redo));
-	memcpy(lane->redo + lane->redo_count, shard->noted, shard->noted_count * sizeof(*lane->redo));
-	lane->redo_count += shard->noted_count;
+	add_redo(lane, shard->noted, shard->noted_count);
 }
 
 bool lane_remove(struct lane *lane, const struct store_shard *shard)

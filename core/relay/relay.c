@@ -70,6 +70,15 @@ static bool all_at_rest(const struct relay *relay)
 	return true;
 }
 
+/* Whether the shards that leave may go: nothing of theirs is under way, or to be sent once more. */
+static bool may_leave(const struct relay *relay)
+{
+	for (size_t i = 0; i < RELAY_LANES; i++)
+		if (relay->lanes[i].redo_count > 0)
+			return false;
+	return relay->leaving_count > 0 && all_at_rest(relay);
+}
+
 static bool any_busy(const struct relay *relay)
 {
 	for (size_t i = 0; i < RELAY_LANES; i++)
@@ -195,23 +204,23 @@ static void on_leased(void *user, const struct store_shard *held, size_t count, 
 			take(relay, &held[i]);
 	shed(relay);
 	metric_set(METRIC_RELAY_SHARDS, shards_held(relay));
-	if (relay->leaving_count > 0)
+	if (may_leave(relay))
 		loop_timer_start(relay->lease_timer, SOON_MS, conf->relay_lease_ms / EXTENSIONS);
 	finish_drain(relay);
 }
 
-/* Rows of a shard may be under way until every lane has rested. */
+/* What is given up has no notes any more: nothing of it may be under way, or be redo. */
 static size_t list_given_up(struct relay *relay, struct store_shard *shards)
 {
 	size_t count = 0;
 
-	if (!all_at_rest(relay))
-		return 0;
 	if (relay->farewell)
 		for (size_t i = 0; i < RELAY_LANES; i++)
 			for (size_t k = 0; k < relay->lanes[i].shard_count; k++)
 				if (relay->lanes[i].redo_count == 0)
 					shards[count++] = relay->lanes[i].shards[k];
+	if (!may_leave(relay))
+		return count;
 	for (size_t i = 0; i < relay->leaving_count; i++)
 		shards[count++] = relay->leaving[i];
 	relay->leaving_count = 0;
@@ -240,6 +249,9 @@ static void lease(struct relay *relay)
 	request.leaving = relay->farewell;
 	request.given_up_count = list_given_up(relay, given_up);
 	request.held_count = relay->farewell ? 0 : list_held(relay, held);
+	/* The store tells what is noted, once more. */
+	for (size_t i = 0; i < RELAY_LANES && atomic_load(&relay->until_ms) == 0; i++)
+		relay->lanes[i].redo_count = 0;
 	relay->leasing = true;
 	relay->asked_ms = clock_boot_ms();
 	store_shards_lease(relay->store, &request, on_leased, relay);
@@ -248,8 +260,38 @@ static void lease(struct relay *relay)
 /* Others can reach the broker, perhaps, and we have not for as long as a lease. */
 static bool is_cut_off(const struct relay *relay)
 {
-	return relay->relays > 1 && shards_held(relay) > 0 &&
-	       clock_mono_ms() - relay->connected_ms > relay->conf->relay_lease_ms;
+	return relay->relays > 1 && clock_mono_ms() - relay->connected_ms > relay->conf->relay_lease_ms;
+}
+
+/*
+ * Without leases. Messages of the old ones must have their end first: the new
+ * ones would let them be written. And who cannot send leaves the shards to others.
+ */
+static bool may_lease_anew(const struct relay *relay)
+{
+	return !any_busy(relay) && !is_cut_off(relay);
+}
+
+static void on_adopted(void *user, int64_t count, const struct error *err)
+{
+	struct relay *relay = user;
+
+	if (err->code != ERR_NONE) {
+		relay_store_trouble(relay, "outbox rows of another kind of bus", err);
+		relay->adopted = false;
+	} else if (count > 0) {
+		log_info("outbox rows that were written for direct: readers go to the broker, as suspect rows=%" PRId64,
+			 count);
+	}
+}
+
+/* Once; tried again with the next lease. */
+static void adopt(struct relay *relay)
+{
+	if (relay->adopted)
+		return;
+	relay->adopted = true;
+	store_outbox_adopt(relay->store, on_adopted, relay);
 }
 
 static void on_lease_timer(void *user)
@@ -258,25 +300,22 @@ static void on_lease_timer(void *user)
 	int64_t until_ms = atomic_load(&relay->until_ms);
 
 	relay_broker_ready(relay);
+	adopt(relay);
 	if (relay->leasing)
 		return;
 	if (until_ms != 0 && clock_boot_ms() >= until_ms)
 		lapse(relay, "the store did not answer in time");
 	else if (until_ms != 0 && is_cut_off(relay))
 		lapse(relay, "the broker cannot be reached, and there are other relays");
-	/* Messages of the old leases must have their end first: the new ones would let them be written. */
-	if (atomic_load(&relay->until_ms) == 0 && any_busy(relay))
-		return;
-	if (relay->role->draining) {
+	if (relay->role->draining)
 		finish_drain(relay);
-		return;
-	}
-	lease(relay);
+	else if (atomic_load(&relay->until_ms) != 0 || may_lease_anew(relay))
+		lease(relay);
 }
 
 void relay_lane_rests(struct relay *relay)
 {
-	if (relay->leaving_count > 0 && !relay->leasing && all_at_rest(relay))
+	if (!relay->leasing && may_leave(relay))
 		loop_timer_start(relay->lease_timer, 0, relay->conf->relay_lease_ms / EXTENSIONS);
 	finish_drain(relay);
 }
@@ -287,17 +326,6 @@ static void on_published(void *user, void *message_user, enum bus_fate fate, con
 {
 	(void)user;
 	lane_published(message_user, fate, reason);
-}
-
-static void on_adopted(void *user, int64_t count, const struct error *err)
-{
-	struct relay *relay = user;
-
-	if (err->code != ERR_NONE)
-		relay_store_trouble(relay, "outbox rows of another kind of bus", err);
-	else if (count > 0)
-		log_info("outbox rows that were written for direct: readers go to the broker, as suspect rows=%" PRId64,
-			 count);
 }
 
 /* Every enabled sink's queue, so that nothing is published before there is somewhere for it to go. */
@@ -347,7 +375,6 @@ static int start(struct role *role, struct error *err)
 		lane_init(&relay->lanes[i], relay);
 	relay->lease_timer = loop_timer_new(role->loop, on_lease_timer, relay);
 	relay->drain_timer = loop_timer_new(role->loop, on_drain_deadline, relay);
-	store_outbox_adopt(relay->store, on_adopted, relay);
 	loop_timer_start(relay->lease_timer, 0, relay->conf->relay_lease_ms / EXTENSIONS);
 	return 0;
 }

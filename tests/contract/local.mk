@@ -24,6 +24,9 @@ tests_contract_store_test_SOURCES = \
 	tests/contract/store_letter_test.c \
 	tests/contract/store_process_test.c \
 	tests/contract/store_schema_test.c \
+	tests/contract/store_relay.h \
+	tests/contract/store_relay_process_test.c \
+	tests/contract/store_relay_test.c \
 	tests/contract/store_test.c
 tests_contract_store_test_LDADD = core/libcore.a $(TEST_LIBS)
 tests_contract_store_sqlite_test_SOURCES = \

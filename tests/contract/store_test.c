@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "store_cases.h"
 
 /* --- creation --- */
@@ -219,26 +220,35 @@ static void claim_of_nothing_writes_nothing(void **state)
 static void run_after_waits_until_due(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_new_task tasks[2] = {
-		{.flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = clock_wall_ms() + 1500},
-		{.flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = clock_wall_ms() + 3600000},
-	};
-	struct task_row *row;
-	int64_t ids[2];
+	struct store_new_task later = {
+		.flow = fx->flow, .params = "{}", .priority = 1, .run_after_ms = clock_wall_ms() + 3600000};
+	struct store_new_task soon = later;
+	int64_t later_id, soon_id;
 	size_t count;
 
-	assert_good(fx, store_sync_submit(fx->sync, tasks, 2, ids, &fx->err));
-	row = fixture_claim_from(fx, fx->sync, 5, 60000, false, &count);
-	assert_true(count == 0 || clock_wall_ms() > tasks[0].run_after_ms);
-	while (count == 0) {
-		fixture_rescue(fx);
-		row = fixture_claim_from(fx, fx->sync, 5, 60000, false, &count);
-		assert_true(count == 0 || clock_wall_ms() >= tasks[0].run_after_ms);
-	}
-	assert_int_equal(count, 1);
-	assert_int_equal(row->id, ids[0]);
+	assert_good(fx, store_sync_submit(fx->sync, &later, 1, &later_id, &fx->err));
 	fixture_claim_from(fx, fx->sync, 5, 60000, false, &count);
 	assert_int_equal(count, 0);
+	soon.run_after_ms = clock_wall_ms() + 100;
+	assert_good(fx, store_sync_submit(fx->sync, &soon, 1, &soon_id, &fx->err));
+	usleep(120000);
+	assert_true(fixture_rescue(fx) >= 1);
+	assert_int_equal(fixture_claim(fx)->id, soon_id);
+	fixture_claim_from(fx, fx->sync, 5, 60000, false, &count);
+	assert_int_equal(count, 0);
+}
+
+/* A rescue on a server may have told of other tests' tasks too. */
+static bool has_event(struct fixture *fx, int64_t id, const char *status)
+{
+	const char *text = arena_printf(fx->arena, "%lld", (long long)id);
+
+	for (const struct json *event = json_first(fixture_events(fx, fx->status_queue)); event != NULL;
+	     event = json_next(event))
+		if (str_eq(json_string(json_at(event, "scl_id"), NULL), text) &&
+		    str_eq(json_string(json_at(event, "status"), NULL), status))
+			return true;
+	return false;
 }
 
 static void expired_task_is_never_started(void **state)
@@ -258,7 +268,7 @@ static void expired_task_is_never_started(void **state)
 	assert_json(row, "status", "\"FAILED\"");
 	assert_json(row, "error_code", "\"expired\"");
 	assert_json(row, "data", "\"(408, 'expired before it was started')\"");
-	assert_json(fixture_events(fx, fx->status_queue), "1.status", "\"FAILED\"");
+	assert_true(has_event(fx, id, "FAILED"));
 }
 
 /* --- ends --- */
@@ -540,7 +550,7 @@ static void only_crashes_alone_quarantine(void **state)
 	assert_json(row, "status", "\"FAILED\"");
 	assert_json(row, "error_code", "\"crash\"");
 	assert_json(row, "data", "\"(500, 'quarantined after 5 crashes')\"");
-	assert_json(fixture_events(fx, fx->status_queue), "10.status", "\"FAILED\"");
+	assert_true(has_event(fx, id, "FAILED"));
 }
 
 static const struct CMUnitTest store_task_cases[] = {
@@ -581,6 +591,7 @@ int main(int argc, char **argv)
 	failed += store_run_commit_cases();
 	failed += store_run_letter_cases();
 	failed += store_run_schema_cases();
+	failed += store_run_relay_cases();
 	failed += store_run_process_cases();
 	return failed > 0;
 }
