@@ -2,7 +2,7 @@
 
 check_PROGRAMS += tests/contract/warehouse_test
 TESTS += tests/contract/warehouse_test
-tests_contract_warehouse_test_SOURCES = tests/contract/warehouse_test.c
+tests_contract_warehouse_test_SOURCES = tests/contract/warehouse_helpers.h tests/contract/warehouse_test.c
 tests_contract_warehouse_test_LDADD = core/libcore.a $(TEST_LIBS)
 
 check_PROGRAMS += tests/contract/http_test
