@@ -52,8 +52,12 @@ static bool is_blank(const char *text, size_t len)
 	return true;
 }
 
-/* One object that is written over several lines, as other producers may. */
-static bool is_one_document(const char *body, size_t len)
+/*
+ * One object that is written over several lines, as other producers may; or a
+ * dead letter that was sent again and does not begin with one: it was set aside
+ * whole, and is again.
+ */
+static bool is_one_document(const char *body, size_t len, bool letter)
 {
 	const char *newline = memchr(body, '\n', len);
 	struct json_doc *line, *whole;
@@ -63,7 +67,7 @@ static bool is_one_document(const char *body, size_t len)
 		return true;
 	line = json_parse(body, (size_t)(newline - body), NULL);
 	whole = line == NULL ? json_parse(body, len, NULL) : NULL;
-	one = whole != NULL;
+	one = whole != NULL || (line == NULL && letter);
 	json_doc_free(&line);
 	json_doc_free(&whole);
 	return one;
@@ -82,7 +86,7 @@ static void decode_message(struct batch *batch, struct writer *writer, size_t me
 		});
 		return;
 	}
-	if (is_one_document(at, from->len)) {
+	if (is_one_document(at, from->len, from->letter)) {
 		event.json = at;
 		event.len = from->len;
 		decode_event(batch, writer, message, &event);

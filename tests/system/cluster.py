@@ -11,7 +11,7 @@ FAST = """\
 tasks: {lease: 4s}
 relay: {lease: 3s}
 restart: {first: 50ms, cap: 500ms}
-suspects: {hold: 5s}
+suspects: {hold: 6s}
 breaker: {first: 200ms, cap: 2s}
 """
 
@@ -22,7 +22,7 @@ class Node(Daemon):
     def __init__(self, cluster, folder, sim, **options):
         os.makedirs(folder, exist_ok=True)
         options.setdefault("extra", FAST)
-        options.setdefault("sink", "deadline: 2s, batch: {age: 300ms}")
+        options.setdefault("sink", "deadline: 1s, batch: {age: 300ms}")
         super().__init__(folder, sim, mode="processes", tasks=cluster.tasks_url, bus=cluster.bus_url,
                          warehouse=cluster.warehouse_url, **options)
         self.cluster = cluster

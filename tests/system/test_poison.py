@@ -3,6 +3,7 @@
 
 SLUICE_MESSAGES says how many messages (100000 is the long form).
 """
+import gzip
 import json
 import os
 import random
@@ -14,7 +15,7 @@ import pytest
 from cluster import DATABASE
 from harness import DEADLINE, Daemon, poll
 
-MESSAGES = int(os.environ.get("SLUICE_MESSAGES", "10000"))
+MESSAGES = int(os.environ.get("SLUICE_MESSAGES", "5000"))
 QUEUE = "profile_log_events_q"
 TABLE = "profile_log_events"
 
@@ -43,8 +44,9 @@ class Poison:
         "wrong type": (lambda n: event(n, event_timestamp={"no": "time"}), {}, r"event_timestamp"),
         "refused by the table": (lambda n: event(n, handle="refuse me"), {}, r"Value passed to 'throwIf'|throwIf"),
         "empty": (lambda n: b"", {}, r"."),
-        "content type": (event, {"content_type": "image/png"}, r"content-type image/png"),
-        "packed": (event, {"content_encoding": "gzip"}, r"content-encoding gzip"),
+        "content type": (lambda n: b"\x89PNG\r\n\x1a\n" + bytes([n % 256]), {"content_type": "image/png"},
+                         r"content-type image/png"),
+        "packed": (lambda n: gzip.compress(event(n)), {"content_encoding": "gzip"}, r"content-encoding gzip"),
     }
 
 
@@ -72,7 +74,7 @@ version: 1
 stores:
   bus: {rabbitmq.url()}
   warehouse: {clickhouse.url(database=DATABASE)}
-suspects: {{hold: 3s}}
+suspects: {{hold: 10s}}
 sinks:
   {TABLE}: {{deadline: 2s, batch: {{age: 300ms}}}}
 """)
@@ -129,14 +131,14 @@ def test_poison_is_set_aside_and_nothing_else(chain, rabbitmq, clickhouse):
         name = bad[key.partition("/")[0]]
         wanted = r"20000033 bytes|bytes" if name == "huge" else Poison.kinds[name][2]
         assert re.search(wanted, reason) and code, (name, reason, code)
-    listed = json.loads(daemon.ctl("dead", "list", QUEUE, "--json", "--limit", "0").stdout)
+    listed = json.loads(daemon.ctl("dead", "list", QUEUE, "--json", "--limit", "10000").stdout)
     listed = listed["letters"] if isinstance(listed, dict) else listed
     assert len(listed) == len(bad)
 
     # The table takes them now: they land, once; the others are set aside again.
     refused = {message for message, name in bad.items() if name == "refused by the table"}
     clickhouse.query(f"ALTER TABLE {DATABASE}.{TABLE} DROP COLUMN guard")
-    daemon.ctl("dead", "replay", QUEUE, "--all")
+    daemon.ctl("dead", "replay", QUEUE)
     good |= {"id-" + message.partition("-")[2] for message in refused}
     poll("what was refused to land", lambda: ids(clickhouse) == good, DEADLINE, 0.5)
     poll("the others to be set aside again",
