@@ -23,6 +23,10 @@ SYSTEM_TESTS += tests/system/test_ctl.py
 # Dead letters, over the task store and over a broker.
 SYSTEM_TESTS += tests/system/test_dead.py
 
+# Everything on servers, everything fails; poison among messages.
+SYSTEM_TESTS += tests/system/test_cluster.py tests/system/test_poison.py
+EXTRA_DIST += tests/system/cluster.py
+
 # The schema, shown and applied.
 SYSTEM_TESTS += tests/system/test_schema.py
 

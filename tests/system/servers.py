@@ -443,6 +443,8 @@ class Proxy:
         self.pairs = set()
         self.trigger = None	# (bytes, forward): cut when a client sends these
         self.triggered = threading.Event()
+        self.mute = None	# the answer to what has these bytes reaches nobody
+        self.muted = set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -489,6 +491,12 @@ class Proxy:
                     break
                 if self.delay:
                     time.sleep(self.delay)
+                if source is pair[0] and self.mute and self.mute in piece:
+                    self.mute = None
+                    self.muted.add(pair)
+                if source is pair[1] and pair in self.muted:
+                    self.triggered.set()
+                    continue
                 if source is pair[0] and self.trigger and self.trigger[0] in piece:
                     forward, self.trigger = self.trigger[1], None
                     if forward:
@@ -504,6 +512,7 @@ class Proxy:
     def _close(self, pair):
         with self.lock:
             self.pairs.discard(pair)
+            self.muted.discard(pair)
         for end in pair:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -518,6 +527,11 @@ class Proxy:
         """Cuts the connection on which a client sends piece, before or after the server got it."""
         self.triggered.clear()
         self.trigger = (piece, forward)
+
+    def swallow_answer(self, piece):
+        """To the client that sends piece next; triggered is set when the server has answered, and the client waits on."""
+        self.triggered.clear()
+        self.mute = piece
 
     def answer(self, answer):
         """Answers every connection with these bytes; None: passes them on again."""

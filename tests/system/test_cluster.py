@@ -183,3 +183,30 @@ def test_two_nodes_share_the_work(tmp_path, cluster):
         for node in nodes:
             node.stop()
         sim.stop()
+
+
+def test_sink_dies_between_insert_and_acknowledgement(tmp_path, cluster):
+    """The rows are there, the messages come again: they are found, and nothing stands twice."""
+    sim = Sim(tmp_path)
+    node = Node(cluster, os.path.join(tmp_path, "node"), sim.url, flows=FLOWS)
+    try:
+        node.start()
+        submit(node, 20)
+        cluster.wait_done(20)
+        before = cluster.rows("post_log_events")[0]
+        # Whichever table it is: the server gets the insert, its answer reaches nobody, and then nobody is there to ask.
+        sinks = node.role_pids("sink")
+        cluster.clickhouse_proxy.swallow_answer(b"INSERT")
+        submit(node, 20)
+        assert cluster.clickhouse_proxy.triggered.wait(DEADLINE)
+        for pid in sinks:
+            os.kill(pid, signal.SIGKILL)
+        cluster.wait_done(40)
+        books = cluster.check(40)
+        print(cluster.ledger([node], books))
+        assert cluster.rows("post_log_events")[0] > before
+        assert node.counters().get(("sink", "repeats"), 0) > 0
+        assert node.stop() == 0
+    finally:
+        node.stop()
+        sim.stop()
