@@ -170,10 +170,9 @@ static amqp_field_value_t value_of(struct arena *arena, const struct json *value
 		return (amqp_field_value_t){.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = truth};
 	case JSON_INT:
 	case JSON_UINT:
-		if (json_int(value, &integer))
-			return int_value(integer);
-		/* fall through */
 	case JSON_DOUBLE:
+		if (json_type(value) != JSON_DOUBLE && json_int(value, &integer))
+			return int_value(integer);
 		json_double(value, &number);
 		return (amqp_field_value_t){.kind = AMQP_FIELD_KIND_F64, .value.f64 = number};
 	case JSON_OBJECT:
