@@ -40,8 +40,8 @@ int rate_parse(const char *text, struct rate *rate_r)
 	    !str_format(count, sizeof(count), "%.*s", (int)(slash - text), text) ||
 	    !str_format(period, sizeof(period), "%.*s", (int)(text + end - slash - 1), slash + 1))
 		return -1;
-	if (!isdigit((unsigned char)*count) || num_parse_int(count, &rate_r->count) < 0 || rate_r->count < 1 ||
-	    rate_r->count > RATE_COUNT_MAX)
+	if (!isdigit((unsigned char)*count) || num_parse_int(count, &rate_r->count) < 0 ||
+	    rate_r->count < 1 || rate_r->count > RATE_COUNT_MAX)
 		return -1;
 	if (parse_period(period, &rate_r->period_ms) < 0 || rate_r->period_ms < 1 ||
 	    rate_r->period_ms > RATE_PERIOD_MAX_MS)
@@ -49,6 +49,8 @@ int rate_parse(const char *text, struct rate *rate_r)
 	if (burst == NULL)
 		return 0;
 	burst += strlen(" burst ");
-	return isdigit((unsigned char)*burst) && num_parse_int(burst, &rate_r->burst) == 0 && rate_r->burst >= 1 &&
-	       rate_r->burst <= rate_r->count ? 0 : -1;
+	return isdigit((unsigned char)*burst) && num_parse_int(burst, &rate_r->burst) == 0 &&
+			       rate_r->burst >= 1 && rate_r->burst <= rate_r->count
+		       ? 0
+		       : -1;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rates as people write them in flows.yaml and in plugins: "100/30s", "850/min", "20000/day burst 50". Any thread. */
+/* Rates as people write them: "100/30s", "850/min", "20000/day burst 50". Any thread. */
 #ifndef SLUICE_BASE_RATE_H
 #define SLUICE_BASE_RATE_H
 

@@ -77,3 +77,11 @@ check_PROGRAMS += tests/unit/metrics_test
 tests_unit_metrics_test_SOURCES = tests/unit/metrics_test.c
 tests_unit_metrics_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/metrics_test
+
+check_PROGRAMS += tests/unit/limit_window_test
+tests_unit_limit_window_test_SOURCES = \
+	tests/contract/limit_model.c \
+	tests/contract/limit_model.h \
+	tests/unit/limit_window_test.c
+tests_unit_limit_window_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/limit_window_test
