@@ -102,3 +102,25 @@ check_PROGRAMS += tests/contract/bus_flow
 tests_contract_bus_flow_SOURCES = tests/contract/bus_flow.c
 tests_contract_bus_flow_LDADD = core/libcore.a $(TEST_LIBS)
 endif
+
+# The first argument names the limits' store; local: otherwise.
+check_PROGRAMS += tests/contract/limit_test
+TESTS += tests/contract/limit_test
+tests_contract_limit_test_SOURCES = \
+	tests/contract/limit_compare.c \
+	tests/contract/limit_fixture.c \
+	tests/contract/limit_fixture.h \
+	tests/contract/limit_model.c \
+	tests/contract/limit_model.h \
+	tests/contract/limit_test.c
+tests_contract_limit_test_LDADD = core/libcore.a $(TEST_LIBS)
+
+check_PROGRAMS += tests/contract/limit_local_test
+TESTS += tests/contract/limit_local_test
+tests_contract_limit_local_test_SOURCES = \
+	tests/contract/limit_fixture.c \
+	tests/contract/limit_fixture.h \
+	tests/contract/limit_local_test.c \
+	tests/contract/limit_model.c \
+	tests/contract/limit_model.h
+tests_contract_limit_local_test_LDADD = core/libcore.a $(TEST_LIBS)
