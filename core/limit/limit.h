@@ -25,6 +25,8 @@
 struct loop;
 struct limiter;
 struct limit_request;
+struct limit_queue;
+struct limit_waiter;
 
 #define LIMIT_ITEMS_MAX 8	/* keys of one request */
 
@@ -125,5 +127,31 @@ struct limit_stats {
 	bool away_now;
 };
 void limit_stats(const struct limiter *limiter, struct limit_stats *stats_r);
+
+/*
+ * Waiting in line. A request asks when it is its turn and is asked again when
+ * the time it was told has passed: a timer, never a poll. For each key those
+ * who came first go first. One that waits for one key alone (a handle) lets
+ * others pass on the keys that had room for it, until its time has come: from
+ * then on nobody passes it, so that it cannot starve. One key's line does not
+ * hold up another's.
+ */
+struct limit_queue_options {
+	size_t per_key;		/* waiting for the same key: more get LIMIT_FULL; 1000 */
+	size_t total;		/* in all lines; 10000 */
+};
+struct limit_queue *limit_queue_new(struct limiter *limiter, const struct limit_queue_options *options);
+/* Drops who waits: their callbacks do not come. Before limit_close. */
+void limit_queue_free(struct limit_queue **queue);
+/*
+ * Answers LIMIT_GRANTED when it is granted; anything else when it cannot be
+ * within patience_ms, as soon as that is known (wait_ms then says when it may
+ * be). Calls back as limit_take does; the handle is good until then.
+ */
+struct limit_waiter *limit_wait(struct limit_queue *queue, const struct limit_item *items, size_t count,
+				int64_t patience_ms, limit_answer_fn *fn, void *user);
+/* NULL tolerated; sets *waiter to NULL. */
+void limit_wait_cancel(struct limit_waiter **waiter);
+size_t limit_queue_length(const struct limit_queue *queue);
 
 #endif

@@ -85,3 +85,8 @@ tests_unit_limit_window_test_SOURCES = \
 	tests/unit/limit_window_test.c
 tests_unit_limit_window_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/limit_window_test
+
+check_PROGRAMS += tests/unit/limit_queue_test
+tests_unit_limit_queue_test_SOURCES = tests/unit/limit_queue_test.c
+tests_unit_limit_queue_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/limit_queue_test
