@@ -2,7 +2,8 @@
 /*
  * The limiter's algorithm: a window that slides in slices. Pure: time comes in
  * as an argument, in microseconds of whatever clock the driver has; no memory
- * of its own.
+ * of its own. redis.lua says the same in Lua; tests/contract/limit_test.c holds
+ * the two together.
  *
  * THE PROMISE. Of a rule N/T never more than N are granted in any window of
  * length T, whatever the costs and the pauses between them.

@@ -103,7 +103,7 @@ tests_contract_bus_flow_SOURCES = tests/contract/bus_flow.c
 tests_contract_bus_flow_LDADD = core/libcore.a $(TEST_LIBS)
 endif
 
-# The first argument names the limits' store; local: otherwise.
+# The first argument names the limits' store; local: otherwise. A Redis server is started by tests/system/test_limit_redis.py.
 check_PROGRAMS += tests/contract/limit_test
 TESTS += tests/contract/limit_test
 tests_contract_limit_test_SOURCES = \
@@ -124,3 +124,10 @@ tests_contract_limit_local_test_SOURCES = \
 	tests/contract/limit_model.c \
 	tests/contract/limit_model.h
 tests_contract_limit_local_test_LDADD = core/libcore.a $(TEST_LIBS)
+
+# Runs against a server that tests/system/test_limit_redis.py starts and troubles.
+if HAVE_REDIS
+check_PROGRAMS += tests/contract/limit_flow
+tests_contract_limit_flow_SOURCES = tests/contract/limit_flow.c
+tests_contract_limit_flow_LDADD = core/libcore.a $(TEST_LIBS)
+endif

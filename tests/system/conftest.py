@@ -22,3 +22,8 @@ def postgres():
 @pytest.fixture(scope="module")
 def rabbitmq():
     yield from started(servers.RabbitMQ)
+
+
+@pytest.fixture(scope="module")
+def redis():
+    yield from started(servers.Redis)
