@@ -485,6 +485,13 @@ class Redis(Server):
     def socket_url(self, database=0):
         return f"redis+unix://:p%40ss%2Fw%3Ard@{self.socket}?db={database}"
 
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
     def __exit__(self, *_):
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
