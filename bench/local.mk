@@ -17,3 +17,7 @@ bench_sink_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 EXTRA_PROGRAMS += bench/warehouse_bench
 bench_warehouse_bench_SOURCES = bench/warehouse_bench.c
 bench_warehouse_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
+
+EXTRA_PROGRAMS += bench/limit_bench
+bench_limit_bench_SOURCES = bench/limit_bench.c
+bench_limit_bench_LDADD = core/libcore.a $(SLUICE_LIBS)

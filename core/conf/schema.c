@@ -12,8 +12,8 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/rate.h"
 #include "base/str.h"
-#include "conf/units.h"
 #include "json/json.h"
 #include "json/jwrite.h"
 
@@ -374,13 +374,13 @@ const struct conf_type conf_texts = {"list", "a list of texts", texts_fill, text
 
 static void limits_fill(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key, void *base)
 {
-	int64_t count, period_ms, burst;
+	struct rate rate;
 
 	texts_fill(walk, node, key, base);
 	for (const struct conf_node *child = node->first; node->kind == CONF_SEQUENCE && child != NULL;
 	     child = child->next)
 		if (child->kind == CONF_SCALAR && !child->bad && *child->text != '\0' &&
-		    !units_limit(child->text, &count, &period_ms, &burst))
+		    rate_parse(child->text, &rate) < 0)
 			conf_complain(walk, child, key, "must hold limits such as 100/30s or \"100/30s burst 10\", "
 				      "not %s", conf_show(walk, child, key));
 }

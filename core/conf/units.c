@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/num.h"
 #include "base/str.h"
 
 struct unit {
@@ -99,25 +98,6 @@ bool units_is_http_url(const char *text)
 		p++;
 	}
 	return true;
-}
-
-bool units_limit(const char *text, int64_t *count_r, int64_t *period_ms_r, int64_t *burst_r)
-{
-	const char *slash = strchr(text, '/');
-	const char *burst = strstr(text, " burst ");
-	char count[32], period[32];
-	size_t end = burst != NULL ? (size_t)(burst - text) : strlen(text);
-
-	if (slash == NULL || (size_t)(slash - text) >= end ||
-	    !str_format(count, sizeof(count), "%.*s", (int)(slash - text), text) ||
-	    !str_format(period, sizeof(period), "%.*s", (int)(text + end - slash - 1), slash + 1))
-		return false;
-	*burst_r = 0;
-	if (num_parse_int(count, count_r) < 0 || *count_r < 1 || !isdigit((unsigned char)*count))
-		return false;
-	if (num_parse_duration(period, period_ms_r) < 0 || *period_ms_r < 1)
-		return false;
-	return burst == NULL || (num_parse_int(burst + 7, burst_r) == 0 && *burst_r >= 1 && *burst_r <= *count_r);
 }
 
 /* One number of a cron field: digits, within the bounds. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The text forms of flows.yaml that need more than base/num: printing bounds, addresses, limits. Any thread. */
+/* The text forms of flows.yaml that need more than base/num: printing bounds, addresses, schedules. Any thread. */
 #ifndef SLUICE_CONF_UNITS_H
 #define SLUICE_CONF_UNITS_H
 
@@ -16,8 +16,6 @@ void units_size(char out[UNITS_TEXT_SIZE], int64_t bytes);
 bool units_is_http_url(const char *text);
 /* HOST:PORT or [IPV6]:PORT; port 0 to 65535. */
 bool units_is_address(const char *text);
-/* "N/T" or "N/T burst B", 1 <= B <= N. burst 0 when not given. */
-bool units_limit(const char *text, int64_t *count_r, int64_t *period_ms_r, int64_t *burst_r);
 /* Five cron fields. */
 bool units_is_schedule(const char *text);
 

@@ -126,3 +126,32 @@ tests_contract_bus_flow_LDADD = core/libcore.a $(TEST_LIBS)
 tests_contract_bus_park_SOURCES = tests/contract/bus_park.c
 tests_contract_bus_park_LDADD = core/libcore.a $(TEST_LIBS)
 endif
+
+# The first argument names the limits' store; local: otherwise. A Redis server is started by tests/system/test_limit_redis.py.
+check_PROGRAMS += tests/contract/limit_test
+TESTS += tests/contract/limit_test
+tests_contract_limit_test_SOURCES = \
+	tests/contract/limit_compare.c \
+	tests/contract/limit_fixture.c \
+	tests/contract/limit_fixture.h \
+	tests/contract/limit_model.c \
+	tests/contract/limit_model.h \
+	tests/contract/limit_test.c
+tests_contract_limit_test_LDADD = core/libcore.a $(TEST_LIBS)
+
+check_PROGRAMS += tests/contract/limit_local_test
+TESTS += tests/contract/limit_local_test
+tests_contract_limit_local_test_SOURCES = \
+	tests/contract/limit_fixture.c \
+	tests/contract/limit_fixture.h \
+	tests/contract/limit_local_test.c \
+	tests/contract/limit_model.c \
+	tests/contract/limit_model.h
+tests_contract_limit_local_test_LDADD = core/libcore.a $(TEST_LIBS)
+
+# Runs against a server that tests/system/test_limit_redis.py starts and troubles.
+if HAVE_REDIS
+check_PROGRAMS += tests/contract/limit_flow
+tests_contract_limit_flow_SOURCES = tests/contract/limit_flow.c
+tests_contract_limit_flow_LDADD = core/libcore.a $(TEST_LIBS)
+endif

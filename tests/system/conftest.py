@@ -30,3 +30,8 @@ def clickhouse(tmp_path_factory):
         pytest.skip("ClickHouse's server (Debian: clickhouse-server) is not installed")
     with servers.ClickHouse(tmp_path_factory.mktemp("clickhouse")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def redis():
+    yield from started(servers.Redis)

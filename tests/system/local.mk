@@ -46,6 +46,9 @@ EXTRA_DIST += tests/system/servers.py tests/system/conftest.py
 if HAVE_POSTGRESQL
 SYSTEM_TESTS += tests/system/test_store_postgres.py tests/system/test_postgres.py
 endif
+if HAVE_REDIS
+SYSTEM_TESTS += tests/system/test_limit_redis.py
+endif
 if HAVE_RABBITMQ
 SYSTEM_TESTS += tests/system/test_bus_amqp.py
 endif

@@ -431,6 +431,72 @@ class RabbitMQ(Server):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+REDIS = """port {port}
+bind 127.0.0.1
+unixsocket {folder}/socket
+dir {folder}
+daemonize no
+save ""
+appendonly no
+requirepass {password}
+user {user} on >{password} ~{{sluice:limits}}* +evalsha +script|load +info +select +get +set +del +time
+"""
+
+
+class Redis(Server):
+    """One server without persistence, on a port and on a socket; a user who may do what limits need, and a password."""
+    user, password = "sluice", "p@ss/w:rd"
+
+    def __init__(self, folder=None):
+        if not self.installed():
+            raise NotInstalled("Redis' server (Debian: redis-server)")
+        super().__init__(folder or tempfile.mkdtemp(prefix="sluice-redis-"))
+        self.port = free_port()
+        self.socket = os.path.join(self.folder, "socket")
+        with open(os.path.join(self.folder, "redis.conf"), "w") as out:
+            out.write(REDIS.format(port=self.port, folder=self.folder, user=self.user, password=self.password))
+
+    @staticmethod
+    def installed():
+        return shutil.which("redis-server")
+
+    def command(self):
+        return [self.installed(), os.path.join(self.folder, "redis.conf")]
+
+    def start(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.socket)
+        return super().start()
+
+    def cli(self, *arguments, check=True):
+        done = subprocess.run(["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), "--no-auth-warning", "-a",
+                               self.password, *arguments], stdin=subprocess.DEVNULL, text=True, capture_output=True,
+                              timeout=DEADLINE)
+        if check and done.returncode != 0:
+            raise AssertionError(f"redis-cli {arguments}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout.strip()
+
+    def answers(self):
+        return self.cli("PING", check=False) == "PONG"
+
+    def url(self, port=None, database=0, user=user):
+        return f"redis://{user}:p%40ss%2Fw%3Ard@127.0.0.1:{port or self.port}/{database}"
+
+    def socket_url(self, database=0):
+        return f"redis+unix://:p%40ss%2Fw%3Ard@{self.socket}?db={database}"
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class Proxy:
     """Passes TCP connections on to a port, until told otherwise. Several connections, a thread for each direction."""
 

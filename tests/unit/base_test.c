@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/num.h"
+#include "base/rate.h"
 #include "base/str.h"
 #include "base/uuid.h"
 
@@ -225,6 +226,34 @@ static void numbers_are_read_whole_or_refused(void **state)
 	assert_int_equal(num_parse_double("", &d), -1);
 }
 
+static void rates_are_count_period_and_burst(void **state)
+{
+	static const struct {
+		const char *text;
+		struct rate rate;
+	} good[] = {
+		{"100/30s", {100, 30000, 0}}, {"850/min", {850, 60000, 0}}, {"1/second", {1, 1000, 0}},
+		{"5/1s burst 5", {5, 1000, 5}}, {"20000/day burst 50", {20000, 86400000, 50}}, {"7/h", {7, 3600000, 0}},
+		{"100000000/366d burst 1", {100000000, INT64_C(31622400000), 1}}, {"2/250ms", {2, 250, 0}},
+	};
+	static const char *const bad[] = {
+		"", "/", "100", "100/", "/30s", "0/1s", "-1/1s", "+1/1s", "1/1", "1/0s", "1/367d", "100000001/1s", "1.5/s",
+		"10/1s burst 11", "10/1s burst 0", "10/1s burst", "10/1s burst  2", "10/1s burst x", "100 per minute",
+		"10 burst 2/1s", " 1/s", "1/s ", "1/days", "1/burst 1",
+	};
+	struct rate rate;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		if (rate_parse(good[i].text, &rate) < 0)
+			fail_msg("%s is a rate", good[i].text);
+		assert_memory_equal(&rate, &good[i].rate, sizeof(rate));
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (rate_parse(bad[i], &rate) == 0)
+			fail_msg("%s is no rate", bad[i]);
+}
+
 static void durations_and_sizes_need_their_units(void **state)
 {
 	static const struct {
@@ -377,6 +406,7 @@ int main(void)
 		cmocka_unit_test(utf8_is_checked_strictly),
 		cmocka_unit_test(numbers_are_read_whole_or_refused),
 		cmocka_unit_test(durations_and_sizes_need_their_units),
+		cmocka_unit_test(rates_are_count_period_and_burst),
 		cmocka_unit_test(times_are_read_and_written),
 		cmocka_unit_test(map_finds_what_was_put_after_any_removal),
 		cmocka_unit_test(backoff_doubles_up_to_its_cap),

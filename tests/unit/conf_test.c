@@ -613,7 +613,6 @@ static void test_catalogue(void **state)
 static void test_units(void **state)
 {
 	char text[UNITS_TEXT_SIZE];
-	int64_t count, period, burst;
 
 	(void)state;
 	units_duration(text, 90000);
@@ -622,14 +621,6 @@ static void test_units(void **state)
 	assert_string_equal(text, "0s");
 	units_size(text, 3 << 20);
 	assert_string_equal(text, "3MiB");
-	assert_true(units_limit("100/30s burst 10", &count, &period, &burst));
-	assert_int_equal(count, 100);
-	assert_int_equal(period, 30000);
-	assert_int_equal(burst, 10);
-	assert_false(units_limit("10/1s burst 11", &count, &period, &burst));
-	assert_false(units_limit("-1/1s", &count, &period, &burst));
-	assert_false(units_limit("1/1", &count, &period, &burst));
-	assert_false(units_limit("/", &count, &period, &burst));
 	assert_true(units_is_address("[::1]:80"));
 	assert_false(units_is_address("host"));
 	assert_false(units_is_address("host:70000"));

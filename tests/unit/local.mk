@@ -84,3 +84,15 @@ check_PROGRAMS += tests/unit/relay_test
 tests_unit_relay_test_SOURCES = tests/unit/relay_test.c
 tests_unit_relay_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/relay_test
+check_PROGRAMS += tests/unit/limit_window_test
+tests_unit_limit_window_test_SOURCES = \
+	tests/contract/limit_model.c \
+	tests/contract/limit_model.h \
+	tests/unit/limit_window_test.c
+tests_unit_limit_window_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/limit_window_test
+
+check_PROGRAMS += tests/unit/limit_queue_test
+tests_unit_limit_queue_test_SOURCES = tests/unit/limit_queue_test.c
+tests_unit_limit_queue_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/limit_queue_test
