@@ -26,7 +26,7 @@ version: 1
 mode: {mode}
 stores:
   tasks: {tasks}
-  bus: direct
+  bus: {bus}
   limits: local
   warehouse: {warehouse}
   objects: file:${{STATE}}/objects
@@ -81,7 +81,7 @@ class Daemon:
     """sluiced on a folder; may be killed and started again."""
 
     def __init__(self, folder, sim, mode="single", flows=None, extra="", config=None, environment=None,
-                 warehouse="chdb:${STATE}/warehouse", sink="", tasks="sqlite:${STATE}/sluice.db"):
+                 warehouse="chdb:${STATE}/warehouse", sink="", tasks="sqlite:${STATE}/sluice.db", bus="direct"):
         self.folder = str(folder)
         self.state = os.path.join(self.folder, "state")
         self.config = config or os.path.join(self.folder, "flows.yaml")
@@ -91,7 +91,7 @@ class Daemon:
             lines = flows or "\n".join(f"  {flow}: {{workers: 1, concurrency: 5}}" for flow in FLOWS)
             with open(self.config, "w") as out:
                 out.write(CONFIG.format(mode=mode, sim=sim, extra=extra, flows=lines, warehouse=warehouse,
-                                        sink=sink, tasks=tasks))
+                                        sink=sink, tasks=tasks, bus=bus))
         self.environment = dict(os.environ, SLUICE_PLUGIN_PATH=os.path.join(BUILD, "plugins.d"), SLUICE_SBIN=BUILD,
                                 **(environment or {}))
 

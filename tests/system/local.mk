@@ -38,4 +38,7 @@ SYSTEM_TESTS += tests/system/test_store_postgres.py tests/system/test_postgres.p
 endif
 if HAVE_RABBITMQ
 SYSTEM_TESTS += tests/system/test_bus_amqp.py
+if HAVE_POSTGRESQL
+SYSTEM_TESTS += tests/system/test_relay.py
+endif
 endif

@@ -440,7 +440,7 @@ class Proxy:
         self.refusing = False
         self.lock = threading.Lock()
         self.pairs = set()
-        self.trigger = None	# (bytes, forward): cut when a client sends these
+        self.trigger = None	# (bytes, forward): cut when a client sends these; forward None: held
         self.triggered = threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -481,6 +481,8 @@ class Proxy:
                         sink.sendall(piece)
                         time.sleep(0.2)		# so that the server is done with it
                     self.triggered.set()
+                    while forward is None and source.recv(65536):
+                        pass
                     break
                 sink.sendall(piece)
         except OSError:
@@ -504,6 +506,10 @@ class Proxy:
         """Cuts the connection on which a client sends piece, before or after the server got it."""
         self.triggered.clear()
         self.trigger = (piece, forward)
+
+    def hold_on(self, piece):
+        """What a client sends from piece on never arrives, on the connection on which it does."""
+        self.cut_on(piece, None)
 
     def refuse(self, refusing=True):
         self.refusing = refusing
