@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import conftest
 import servers
 from harness import BUILD, DEADLINE, poll
 
@@ -22,12 +23,8 @@ def rabbitmq(tmp_path_factory):
     """One with TLS besides."""
     folder = str(tmp_path_factory.mktemp("tls"))
     servers.certificate(folder, "localhost")
-    try:
-        server = servers.RabbitMQ(tls=folder)
-    except servers.NotInstalled as missing:
-        pytest.skip(f"{missing} is not installed")
-    server.certificates = folder
-    with server:
+    for server in conftest.started(lambda: servers.RabbitMQ(tls=folder)):
+        server.certificates = folder
         yield server
 
 

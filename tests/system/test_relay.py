@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import conftest
 import servers
 from harness import DEADLINE, QUEUES, Daemon, Sim, poll
 
@@ -174,6 +175,12 @@ def sim(tmp_path_factory):
     started.stop()
 
 
+@pytest.fixture(scope="module")
+def rabbitmq():
+    """One that does nothing just because time goes by: who waits for something else than an answer is seen."""
+    yield from conftest.started(lambda: servers.RabbitMQ(settings=["heartbeat = 60"]))
+
+
 @pytest.fixture
 def broker(rabbitmq):
     made = Broker(rabbitmq)
@@ -231,7 +238,6 @@ def test_messages(make, broker, events):
     """Events committed, published and inserted are the same; messages look as other consumers expect them."""
     began = int(time.time())
     queues = {key: broker.copy(key) for key in MEMBERS}
-    # With this heartbeat nothing is done because time goes by: a drain that waited for something would be seen.
     daemon = make(bus=broker.server.url("?heartbeat=60"), extra=CALM + f"relay: {{batch: {{events: {events}}}}}\n")
     daemon.start()
     submit(daemon, profiles=20)
