@@ -3,11 +3,13 @@
  * A publisher and a sink that remembers what it has seen, over a broker that
  * somebody else troubles meanwhile:
  *
- *	bus_flow PUBLISHER-URL READER-URL QUEUE COUNT MILLISECONDS
+ *	bus_flow PUBLISHER-URL READER-URL QUEUE COUNT RATE
  *
- * Ends with 0 when every message has arrived and was acknowledged, and nothing
+ * RATE messages in a second, COUNT of them or, if that is 0, until the standard
+ * input ends. Ends with 0 when every message has arrived and was acknowledged, and nothing
  * came twice without being marked suspect. Prints what happened.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@
 #include "loop/loop.h"
 
 #define OPEN_MAX 300		/* published, not answered */
+#define COUNT_MAX 1000000	/* of one that is not counted */
 #define DEADLINE_MS 200000
 #define ACK_MS 20
 #define QUIET_MS 1000
@@ -30,12 +33,13 @@ struct flow {
 	struct bus_reader *reader;
 	const char *queue;
 	size_t count, next, confirmed, open, redone;
+	bool endless;
 	bool *redo;			/* per message: was sent before */
 	unsigned char *seen;
 	size_t distinct, suspects, repeats, wrong;
 	uint64_t tags[100000];		/* to be acknowledged */
 	size_t tag_count;
-	int64_t paced_ms;
+	int64_t rate;
 	int64_t heard_ms;		/* when the last message came */
 };
 
@@ -112,6 +116,18 @@ static void on_done(void *user, const struct error *err)
 	*(bool *)user = true;
 }
 
+/* Somebody has seen enough: what was sent is all there is. */
+static void look_for_the_end(struct flow *flow)
+{
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+	char byte;
+
+	if (!flow->endless || poll(&input, 1, 0) <= 0 || read(STDIN_FILENO, &byte, 1) > 0)
+		return;
+	flow->endless = false;
+	flow->count = flow->next;
+}
+
 static void run(struct flow *flow)
 {
 	int64_t began = clock_mono_ms(), end = began + DEADLINE_MS;
@@ -122,9 +138,9 @@ static void run(struct flow *flow)
 	/* Repeats may come after the last message. */
 	while ((flow->distinct < flow->count || flow->open > 0 || flow->tag_count > 0 ||
 		clock_mono_ms() - flow->heard_ms < QUIET_MS) && clock_mono_ms() < end) {
-		/* Not at once, so that the trouble comes while messages are on their way. */
-		size_t due = (size_t)(clock_mono_ms() - began) * flow->count / (size_t)flow->paced_ms;
+		size_t due = (size_t)((clock_mono_ms() - began) * flow->rate / 1000);
 
+		look_for_the_end(flow);
 		for (; flow->next < flow->count && flow->next < due && flow->open < OPEN_MAX; flow->next++)
 			send(flow, flow->next);
 		loop_run_once(flow->loop, 10);
@@ -151,7 +167,11 @@ int main(int argc, char **argv)
 	log_init(STDERR_FILENO, "flow", LOG_LEVEL_INFO);
 	queue.name = queue.key = reader.queue = reader.key = flow.queue = argv[3];
 	flow.count = strtoul(argv[4], NULL, 10);
-	flow.paced_ms = strtol(argv[5], NULL, 10);
+	flow.rate = strtol(argv[5], NULL, 10);
+	if (flow.count == 0) {
+		flow.endless = true;
+		flow.count = COUNT_MAX;
+	}
 	flow.redo = mem_alloc(flow.count * sizeof(*flow.redo));
 	flow.seen = mem_alloc(flow.count);
 	flow.loop = loop_new();

@@ -306,6 +306,37 @@ static void pause_holds_and_resume_goes_on(void **state)
 	bus_close(&sink.reader);
 }
 
+/* What had been sent still comes, before the settle; nothing that is sent later, and nobody has to suspect anything. */
+static void last_call_leaves_nothing_in_doubt(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+	size_t first;
+
+	open_sink(&sink, fx, 0, 0);
+	bus_pause(sink.reader);
+	emit(fx, 3);
+	run(fx, 300);
+	assert_int_equal(sink.count, 0);
+	assert_int_equal(bus_last_call(sink.reader), !is_direct());
+	bus_settle(sink.reader, on_done, &sink);
+	expect_done(&sink, 1);
+	first = sink.count;
+	assert_in_range(first, 0, is_direct() ? 0 : 3);
+	emit(fx, 1);
+	run(fx, 300);
+	assert_int_equal(sink.count, first);
+	bus_ack(sink.reader, sink.tags, first);
+	bus_settle(sink.reader, on_done, &sink);
+	expect_done(&sink, 2);
+	bus_close(&sink.reader);
+	open_sink(&sink, fx, 0, 0);
+	expect(&sink, 4 - first);
+	for (size_t i = 0; i < sink.count; i++)
+		assert_int_equal(sink.suspect[i], is_direct());
+	bus_close(&sink.reader);
+}
+
 static void rejected_is_parked_then_acknowledged(void **state)
 {
 	struct fixture *fx = *state;
@@ -390,6 +421,7 @@ static const struct CMUnitTest cases[] = {
 	CASE(unacked_messages_are_bounded),
 	CASE(unacked_bytes_are_bounded_but_one_fits),
 	CASE(pause_holds_and_resume_goes_on),
+	CASE(last_call_leaves_nothing_in_doubt),
 	CASE(rejected_is_parked_then_acknowledged),
 	CASE(closing_drops_what_is_under_way),
 	CASE(wrong_url_is_refused),

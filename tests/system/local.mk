@@ -51,4 +51,7 @@ SYSTEM_TESTS += tests/system/test_limit_redis.py
 endif
 if HAVE_RABBITMQ
 SYSTEM_TESTS += tests/system/test_bus_amqp.py
+if HAVE_POSTGRESQL
+SYSTEM_TESTS += tests/system/test_relay.py
+endif
 endif

@@ -507,7 +507,7 @@ class Proxy:
         self.answering = None	# what every client gets instead of the server
         self.lock = threading.Lock()
         self.pairs = set()
-        self.trigger = None	# (bytes, forward): cut when a client sends these
+        self.trigger = None	# (bytes, forward): cut when a client sends these; forward None: held
         self.triggered = threading.Event()
         self.mute = None	# the answer to what has these bytes reaches nobody
         self.muted = set()
@@ -569,6 +569,8 @@ class Proxy:
                         sink.sendall(piece)
                         time.sleep(0.2)		# so that the server is done with it
                     self.triggered.set()
+                    while forward is None and source.recv(65536):
+                        pass
                     break
                 sink.sendall(piece)
         except OSError:
@@ -603,6 +605,10 @@ class Proxy:
         """Answers every connection with these bytes; None: passes them on again."""
         self.answering = answer
         self.cut()
+
+    def hold_on(self, piece):
+        """What a client sends from piece on never arrives, on the connection on which it does."""
+        self.cut_on(piece, None)
 
     def refuse(self, refusing=True):
         self.refusing = refusing
