@@ -149,7 +149,7 @@ def test_connections(tmp_path, postgres):
     assert Ctl(tmp_path, stores, workers=40).findings(OK)["connections"]["needed"] == 5
     ctl = Ctl(tmp_path, stores, workers=40, mode="processes")
     text = only(ctl.findings(OK), "warning")["text"]
-    for part in ("max_connections 50", "may open 49 at once", "45 workers"):
+    for part in ("max_connections 50", "may open 49 at once", "45 for workers"):
         assert part in text
     assert ctl("check")[1].startswith("warning: ")
     postgres.sql("ALTER ROLE app CONNECTION LIMIT 2")
