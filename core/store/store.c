@@ -61,7 +61,7 @@ int store_check_table_name(const char *name, struct error *err)
 {
 	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
 					  "dead_letter",        "store_meta", "schema_migration",
-					  "task_total",         "flow_total", "relay", "relay_shard"};
+					  "task_total",         "flow_total", "hold", "relay", "relay_shard"};
 	size_t i;
 
 	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
