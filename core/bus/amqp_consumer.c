@@ -21,8 +21,11 @@
 #define PREFETCH_QUORUM 2000	/* what quorum queues allow */
 /* Few, for they may have to wait for minutes, and what waits must leave room for others. */
 #define PREFETCH_SIDE 50
-/* Held up for longer, deliveries go back to the broker: it counts the time that a consumer takes. */
-#define PAUSE_MAX_MS 300000
+/*
+ * Held up for longer, deliveries go back to the broker: it ends connections that
+ * nobody reads after half a minute, and then all it has becomes suspect.
+ */
+#define PAUSE_MAX_MS 15000
 
 static struct amqp_consumer *consumer_of(struct amqp_link *link)
 {

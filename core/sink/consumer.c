@@ -84,10 +84,17 @@ static void release(struct consumer *consumer, struct batch **batch)
 	batch_free(batch);
 }
 
+/* The breaker is open and there is nothing left to try the table with: some messages have to come. */
+static bool lacks_probe(const struct consumer *consumer)
+{
+	return consumer->running == NULL && list_empty(&consumer->sealed) &&
+	       !loop_timer_active(consumer->retry_timer);
+}
+
 /* Rows are bounded here; bytes and messages by the bus, which counts them anyway. */
 static void regulate(struct consumer *consumer)
 {
-	bool pause = consumer->open || consumer->rows >= BATCHES * consumer->options.batch_rows;
+	bool pause = (consumer->open && !lacks_probe(consumer)) || consumer->rows >= BATCHES * consumer->options.batch_rows;
 
 	if (pause == consumer->paused || consumer->draining)
 		return;
@@ -372,6 +379,7 @@ static void pump(struct consumer *consumer)
 static void on_wake(void *user)
 {
 	pump(user);
+	regulate(user);
 }
 
 /* --- filling --- */
@@ -398,6 +406,7 @@ static void seal(struct consumer *consumer)
 static void on_age(void *user)
 {
 	seal(user);
+	regulate(user);
 }
 
 static bool has_room(const struct consumer *consumer, const struct bus_message *message)

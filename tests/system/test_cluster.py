@@ -13,7 +13,7 @@ import pytest
 from cluster import FAST, Cluster, Node
 from harness import DEADLINE, Sim, poll
 
-TASKS = int(os.environ.get("SLUICE_TASKS", "4000"))
+TASKS = int(os.environ.get("SLUICE_TASKS", "2000"))
 TURNS = int(os.environ.get("SLUICE_FAULTS", "1"))
 LOT = 100
 FLOWS = """\
