@@ -210,3 +210,26 @@ def test_sink_dies_between_insert_and_acknowledgement(tmp_path, cluster):
     finally:
         node.stop()
         sim.stop()
+
+
+def test_a_table_that_took_no_rows_is_tried_again(tmp_path, cluster):
+    """Every batch timed out and was given up, the breaker is open, and nothing is held that could be a probe."""
+    sim = Sim(tmp_path)
+    node = Node(cluster, os.path.join(tmp_path, "node"), sim.url, flows=FLOWS,
+                extra=FAST.replace("breaker: {", "breaker: {failures: 1, "))
+    try:
+        node.start()
+        submit(node, 20)
+        cluster.wait_done(20)
+        cluster.clickhouse.pause()
+        submit(node, 20)
+        poll("a breaker to open", lambda: "the table takes no rows" in node.tail(200))
+        time.sleep(8)		# longer than what is held may be inserted
+        cluster.clickhouse.resume()
+        cluster.wait_done(40)
+        cluster.check(40)
+        assert node.stop() == 0
+    finally:
+        cluster.clickhouse.resume()
+        node.stop()
+        sim.stop()
