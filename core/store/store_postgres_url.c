@@ -192,7 +192,9 @@ static void ignore_notice(void *user, const char *message)
 static bool passes(const char *message)
 {
 	static const char *const texts[] = {"too many", "remaining connection slots", "starting up",
-					    "shutting down", "recovery", "no more connections allowed"};
+					    "shutting down", "recovery", "no more connections allowed",
+					    /* cut while it was being opened */
+					    "closed the connection unexpectedly", "reset by peer"};
 	size_t i;
 
 	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
