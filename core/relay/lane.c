@@ -218,6 +218,7 @@ void lane_published(struct parcel *parcel, enum bus_fate fate, const char *reaso
 
 /* --- reading --- */
 
+/* But for the payloads: only compose reads them, and only now. */
 static void copy_rows(struct lane *lane, const struct store_outbox_row *rows, size_t count)
 {
 	lane->rows = arena_alloc(lane->arena, (count + 1) * sizeof(*lane->rows));
@@ -228,8 +229,6 @@ static void copy_rows(struct lane *lane, const struct store_outbox_row *rows, si
 		lane->rows[i].queue = arena_strdup(lane->arena, rows[i].queue);
 		if (rows[i].headers != NULL)
 			lane->rows[i].headers = arena_strdup(lane->arena, rows[i].headers);
-		/* Only compose reads it, and only now. */
-		lane->rows[i].payload = rows[i].payload;
 	}
 }
 

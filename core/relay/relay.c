@@ -108,17 +108,20 @@ static void lapse(struct relay *relay, const char *why)
 	metric_set(METRIC_RELAY_SHARDS, 0);
 }
 
+static bool is_among(const struct store_shard *shards, size_t count, const struct store_shard *shard)
+{
+	for (size_t i = 0; i < count; i++)
+		if (shards[i].shard == shard->shard && shards[i].token == shard->token)
+			return true;
+	return false;
+}
+
 static bool knows(const struct relay *relay, const struct store_shard *shard)
 {
 	for (size_t i = 0; i < RELAY_LANES; i++)
-		for (size_t k = 0; k < relay->lanes[i].shard_count; k++)
-			if (relay->lanes[i].shards[k].token == shard->token &&
-			    relay->lanes[i].shards[k].shard == shard->shard)
-				return true;
-	for (size_t i = 0; i < relay->leaving_count; i++)
-		if (relay->leaving[i].token == shard->token && relay->leaving[i].shard == shard->shard)
+		if (is_among(relay->lanes[i].shards, relay->lanes[i].shard_count, shard))
 			return true;
-	return false;
+	return is_among(relay->leaving, relay->leaving_count, shard);
 }
 
 static void take(struct relay *relay, const struct store_shard *shard)
@@ -130,14 +133,6 @@ static void take(struct relay *relay, const struct store_shard *shard)
 			least = &relay->lanes[i];
 	lane_add(least, shard);
 	lane_wake(least);
-}
-
-static bool is_among(const struct store_shard *shards, size_t count, const struct store_shard *shard)
-{
-	for (size_t i = 0; i < count; i++)
-		if (shards[i].shard == shard->shard && shards[i].token == shard->token)
-			return true;
-	return false;
 }
 
 /* What the store does not count as ours any more. */
