@@ -31,27 +31,45 @@ struct group {
 
 /* The events of one task for one queue, or for one place on the broker, while they are collected. */
 struct route {
+	const struct sl_stream *stream;	/* with a broker: whose place it is */
 	const char *queue;
 	struct buf payload;
 	uint32_t events;
 };
 
-static void add_event(struct route *routes, size_t *count, const char *queue, const struct flow_event *event)
+static struct route *add_route(struct route *routes, size_t *count, const struct sl_stream *stream,
+			       const char *queue)
 {
-	struct route *route = NULL;
+	struct route *route = &routes[(*count)++];
 
-	for (size_t i = 0; i < *count; i++)
-		if (str_eq(routes[i].queue, queue))
-			route = &routes[i];
-	if (route == NULL) {
-		route = &routes[(*count)++];
-		route->queue = queue;
-		route->events = 0;
-		buf_init(&route->payload);
-	}
+	*route = (struct route){.stream = stream, .queue = queue};
+	buf_init(&route->payload);
+	return route;
+}
+
+static void add_event(struct route *route, const struct flow_event *event)
+{
 	buf_add(&route->payload, event->json, event->len);
 	buf_addc(&route->payload, '\n');
 	route->events++;
+}
+
+static struct route *route_to_queue(struct route *routes, size_t *count, const char *queue)
+{
+	for (size_t i = 0; i < *count; i++)
+		if (str_eq(routes[i].queue, queue))
+			return &routes[i];
+	return add_route(routes, count, NULL, queue);
+}
+
+/* By the stream itself, so that its address is made once. */
+static struct route *route_to_broker(struct arena *arena, struct route *routes, size_t *count,
+				     const struct sl_stream *stream)
+{
+	for (size_t i = 0; i < *count; i++)
+		if (routes[i].stream == stream)
+			return &routes[i];
+	return add_route(routes, count, stream, bus_address(arena, stream->exchange, stream->key));
 }
 
 /* With a broker the event is written once, and the broker knows its queues; else once for each of them. */
@@ -62,11 +80,11 @@ static void route_event(struct group *group, struct route *routes, size_t *count
 	const char *queue;
 
 	if (group->worker->relayed) {
-		add_event(routes, count, bus_address(group->arena, stream->exchange, stream->key), event);
+		add_event(route_to_broker(group->arena, routes, count, stream), event);
 		return;
 	}
 	for (size_t k = 0; (queue = conf_route(conf, stream->exchange, stream->key, k)) != NULL; k++)
-		add_event(routes, count, queue, event);
+		add_event(route_to_queue(routes, count, queue), event);
 }
 
 static void fill_outbox(struct group *group, struct store_commit *commit, const struct flow_output *output)
