@@ -241,6 +241,8 @@ void pg_task_read(const PGresult *result, int row, bool whole, struct arena *are
 /* --- outbox: store_postgres_outbox.c --- */
 /* Statements that write the rows and their totals. */
 void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox, int64_t now_ms);
+/* A row of a result: id, queue, events, created_ms and payload from column first on. */
+void pg_outbox_row(const PGresult *result, int row, int first, struct arena *arena, struct store_outbox_row *row_r);
 /* A statement that deletes the rows that are still there, and counts them out. */
 void pg_add_outbox_delete(struct pg_request *request, const int64_t *ids, size_t count);
 

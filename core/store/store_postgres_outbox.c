@@ -57,25 +57,27 @@ struct read {
 	void *user;
 };
 
+void pg_outbox_row(const PGresult *result, int row, int first, struct arena *arena, struct store_outbox_row *row_r)
+{
+	size_t len = (size_t)PQgetlength(result, row, first + 4);
+
+	row_r->id = pg_get_int(result, row, first);
+	row_r->queue = pg_get_text(result, row, first + 1, arena);
+	row_r->events = (uint32_t)pg_get_int(result, row, first + 2);
+	row_r->created_ms = pg_get_int(result, row, first + 3);
+	store_row_payload(row_r, arena_strndup(arena, PQgetvalue(result, row, first + 4), len), len);
+}
+
 static void read_rows(struct pg_request *request)
 {
 	const PGresult *result = pg_batch(request)->results[0];
 	struct read *read = (struct read *)request;
-	size_t len;
 	int row;
 
 	read->count = (size_t)PQntuples(result);
 	read->rows = arena_alloc(request->arena, (read->count + 1) * sizeof(*read->rows));
-	for (row = 0; row < PQntuples(result); row++) {
-		struct store_outbox_row *out = &read->rows[row];
-
-		out->id = pg_get_int(result, row, 0);
-		out->queue = read->queue;
-		out->events = (uint32_t)pg_get_int(result, row, 1);
-		out->created_ms = pg_get_int(result, row, 2);
-		len = (size_t)PQgetlength(result, row, 3);
-		store_row_payload(out, arena_strndup(request->arena, PQgetvalue(result, row, 3), len), len);
-	}
+	for (row = 0; row < PQntuples(result); row++)
+		pg_outbox_row(result, row, 0, request->arena, &read->rows[row]);
 	pg_finish(request);
 }
 
@@ -86,7 +88,7 @@ static void read_start(struct pg_request *request)
 	pg_add_limits(request);
 	/* Sizes first, so that only payloads that are wanted are read. */
 	pg_add(request,
-	       "SELECT o.id, o.events, o.created_ms, o.payload FROM (SELECT id,"
+	       "SELECT o.id, o.queue, o.events, o.created_ms, o.payload FROM (SELECT id,"
 	       " sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (SELECT id, bytes FROM outbox WHERE queue = $1"
 	       " AND shard IS NULL AND id <> ALL ($2::bigint[])"
 	       " ORDER BY id LIMIT $3) waiting) fits JOIN outbox o ON o.id = fits.id WHERE fits.before < $4"

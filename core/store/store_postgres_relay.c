@@ -148,19 +148,6 @@ void pg_shards_lease(struct store *store, const struct store_shard_lease *lease,
 
 /* --- rows --- */
 
-/* Columns from first on: id, queue, events, created_ms, payload. */
-static void read_row(const PGresult *result, int row, int first, struct arena *arena, struct store_outbox_row *out)
-{
-	size_t len;
-
-	out->id = pg_get_int(result, row, first);
-	out->queue = pg_get_text(result, row, first + 1, arena);
-	out->events = (uint32_t)pg_get_int(result, row, first + 2);
-	out->created_ms = pg_get_int(result, row, first + 3);
-	len = (size_t)PQgetlength(result, row, first + 4);
-	store_row_payload(out, arena_strndup(arena, PQgetvalue(result, row, first + 4), len), len);
-}
-
 struct turn {
 	struct pg_request request;
 	struct store_shard *shards;	/* asked for */
@@ -194,7 +181,7 @@ static void turn_read(struct pg_request *request)
 		if (i == turn->held_count)
 			turn->held[turn->held_count++].shard = shard;
 		if (!PQgetisnull(result, row, 1))
-			read_row(result, row, 1, request->arena, &turn->rows[turn->count++]);
+			pg_outbox_row(result, row, 1, request->arena, &turn->rows[turn->count++]);
 	}
 	request->wrote = turn->sent_count > 0 || turn->count > 0;
 	pg_finish(request);
@@ -308,7 +295,7 @@ static void get_read(struct pg_request *request)
 	get->count = (size_t)PQntuples(result);
 	get->rows = arena_alloc(request->arena, (get->count + 1) * sizeof(*get->rows));
 	for (row = 0; row < PQntuples(result); row++)
-		read_row(result, row, 0, request->arena, &get->rows[row]);
+		pg_outbox_row(result, row, 0, request->arena, &get->rows[row]);
 	pg_finish(request);
 }
 
