@@ -76,14 +76,6 @@ static int check_schema(struct check *check)
 
 /* --- connections --- */
 
-static bool first_of_group(const struct conf_model *conf, size_t index)
-{
-	for (size_t i = 0; i < index; i++)
-		if (conf->flows[i].enabled && str_eq(conf->flows[i].group, conf->flows[index].group))
-			return false;
-	return true;
-}
-
 /* Worker processes, as the supervisor starts them. */
 static int64_t count_workers(const struct conf_model *conf)
 {
@@ -92,7 +84,7 @@ static int64_t count_workers(const struct conf_model *conf)
 	for (size_t i = 0; i < conf->flow_count; i++) {
 		const struct conf_flow *flow = &conf->flows[i];
 
-		if (flow->enabled && (flow->group == NULL || first_of_group(conf, i)))
+		if (flow->enabled && (flow->group == NULL || conf_leads_group(conf, i)))
 			count += flow->workers;
 	}
 	return conf->mode == CONF_SINGLE && count > 0 ? 1 : count;

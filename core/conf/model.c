@@ -187,6 +187,14 @@ const struct conf_operation *conf_operation(const struct conf_model *model, cons
 	find(model, operation, name);
 }
 
+bool conf_leads_group(const struct conf_model *model, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (model->flows[i].enabled && str_eq(model->flows[i].group, model->flows[index].group))
+			return false;
+	return true;
+}
+
 const char *conf_route(const struct conf_model *model, const char *exchange, const char *key, size_t index)
 {
 	for (size_t i = 0; i < model->sink_count; i++) {

@@ -173,6 +173,8 @@ const struct conf_flow *conf_flow(const struct conf_model *model, const char *na
 const struct conf_sink *conf_sink(const struct conf_model *model, const char *name);
 const struct conf_source *conf_source(const struct conf_model *model, const char *name);
 const struct conf_operation *conf_operation(const struct conf_model *model, const char *name);
+/* Whether the flow at index stands for its group's workers: the first that is enabled. */
+bool conf_leads_group(const struct conf_model *model, size_t index);
 /* The queues that events of an exchange and key go to, over enabled sinks: the i-th, or NULL. */
 const char *conf_route(const struct conf_model *model, const char *exchange, const char *key, size_t index);
 

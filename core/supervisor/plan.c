@@ -41,14 +41,6 @@ static const char *const *flows_of(const struct conf_model *conf, const char *gr
 	return names;
 }
 
-static bool first_of_group(const struct conf_model *conf, size_t index)
-{
-	for (size_t i = 0; i < index; i++)
-		if (conf->flows[i].enabled && str_eq(conf->flows[i].group, conf->flows[index].group))
-			return false;
-	return true;
-}
-
 static void plan_workers(struct supervisor *supervisor)
 {
 	const struct conf_model *conf = supervisor->conf;
@@ -68,7 +60,7 @@ static void plan_workers(struct supervisor *supervisor)
 			continue;
 		if (flow->group == NULL) {
 			add_workers(supervisor, flow->name, flow->workers, &flow->name, 1);
-		} else if (first_of_group(conf, i)) {
+		} else if (conf_leads_group(conf, i)) {
 			names = flows_of(conf, flow->group, &count);
 			add_workers(supervisor, flow->group, flow->workers, names, count);
 		}
