@@ -584,8 +584,8 @@ static void body(struct amqp_link *link)
 /* --- life; loop --- */
 
 int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const char *url, const struct bus_queue *queue,
-		       size_t max_messages, size_t max_bytes, size_t body_max, bool distrust, loop_item_fn *on_news, void *user,
-		       struct error *err)
+		       size_t max_messages, size_t max_bytes, size_t body_max, bool distrust,
+		       loop_item_fn *on_news, void *user, struct error *err)
 {
 	char name[200];
 

@@ -77,7 +77,7 @@ struct bus_reader *bus_open(struct loop *loop, const char *url, struct store *st
 	if (base.options.unacked_bytes == 0)
 		base.options.unacked_bytes = 64 * 1024 * 1024;
 	if (base.options.body_max == 0)
-		base.options.body_max = (size_t)16 * 1024 * 1024;
+		base.options.body_max = BUS_BODY_MAX;
 	base.options.queue = copy(base.texts, options->queue);
 	base.options.exchange = copy(base.texts, options->exchange);
 	base.options.type = copy(base.texts, options->type);

@@ -61,6 +61,7 @@ struct bus_letter {		/* what cannot be inserted; copied */
 typedef void bus_messages_fn(void *user, const struct bus_message *messages, size_t count);
 typedef void bus_done_fn(void *user, const struct error *err);
 
+#define BUS_BODY_MAX ((size_t)16 * 1024 * 1024)
 struct bus_options {
 	const char *queue;	/* copied */
 	const char *exchange, *type, *key;	/* what brokers bind it to; copied; NULL: nothing */
@@ -68,7 +69,7 @@ struct bus_options {
 	unsigned int number;	/* which of the queue's readers in this process: each notes it for itself */
 	size_t unacked_messages;	/* no more are delivered while so many are open (0 = 65,535) … */
 	size_t unacked_bytes;	/* … or so many bytes (0 = 64 MiB); one message always fits */
-	size_t body_max;	/* a larger message is a problem (0 = 16 MiB) */
+	size_t body_max;	/* a larger message is a problem (0 = BUS_BODY_MAX) */
 	bus_messages_fn *messages;
 	/*
 	 * The queue is another node's, or may be: nothing of what was delivered may be

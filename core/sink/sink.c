@@ -23,7 +23,6 @@
 
 /* What a batch takes at most while it is inserted, in batches: see consumer.h. */
 #define BATCH_COPIES 4
-#define BODY_MAX ((int64_t)16 * 1024 * 1024)
 #define BATCH_BYTES_MIN ((int64_t)64 * 1024)
 
 struct sink {
@@ -86,9 +85,9 @@ static void on_lost(void *user)
 /* What our own relays send always fits. */
 static size_t body_max(const struct conf_model *model)
 {
-	int64_t ours = model->relay_bytes + model->event_max;
+	size_t ours = (size_t)(model->relay_bytes + model->event_max);
 
-	return ours > BODY_MAX ? (size_t)ours : (size_t)BODY_MAX;
+	return ours > BUS_BODY_MAX ? ours : BUS_BODY_MAX;
 }
 
 static int add_consumer(struct sink *sink, const struct conf_sink *conf, unsigned int number, size_t consumers,
@@ -99,7 +98,8 @@ static int add_consumer(struct sink *sink, const struct conf_sink *conf, unsigne
 	struct consumer_options options = {
 		.loop = sink->role->loop, .store = sink->store, .bus = model->bus, .queue = conf->queue,
 		.exchange = conf->exchange, .exchange_type = conf->exchange_type, .key = conf->key,
-		.state = model->state, .number = number, .lost = on_lost, .user = sink, .warehouse = model->warehouse, .durability = durability_of(conf),
+		.state = model->state, .number = number, .lost = on_lost, .user = sink,
+		.warehouse = model->warehouse, .durability = durability_of(conf),
 		.node = sink->node, .batch_rows = (size_t)conf->batch_rows,
 		.batch_bytes = batch_bytes(sink, conf, consumers), .batch_age_ms = conf->batch_age_ms,
 		.unacked_messages = (size_t)conf->prefetch, .body_max = body_max(model), .deadline_ms = conf->deadline_ms,
