@@ -105,6 +105,10 @@ int setup_load_plugins(const struct setup *setup, struct plugin_set *set, struct
 	return 0;
 }
 
+/* Where tasks' status events leave: as the original's. */
+#define STATUS_EXCHANGE "beat.dx"
+#define STATUS_KEY "scrape_request_log_events"
+
 /* Comma-separated: where task status events go, as outbox rows name it; NULL: nowhere. */
 static const char *status_queues(const struct conf_model *conf, struct arena *arena)
 {
@@ -113,9 +117,9 @@ static const char *status_queues(const struct conf_model *conf, struct arena *ar
 
 	/* Whoever wants them has bound a queue; nobody has to. */
 	if (bus_publishes(conf->bus))
-		return bus_address(arena, "beat.dx", "scrape_request_log_events");
+		return bus_address(arena, STATUS_EXCHANGE, STATUS_KEY);
 
-	for (size_t i = 0; (queue = conf_route(conf, "beat.dx", "scrape_request_log_events", i)) != NULL; i++)
+	for (size_t i = 0; (queue = conf_route(conf, STATUS_EXCHANGE, STATUS_KEY, i)) != NULL; i++)
 		list = i == 0 ? arena_strdup(arena, queue) : arena_printf(arena, "%s,%s", list, queue);
 	return list;
 }
