@@ -2,7 +2,10 @@
 
 check_PROGRAMS += tests/contract/warehouse_test
 TESTS += tests/contract/warehouse_test
-tests_contract_warehouse_test_SOURCES = tests/contract/warehouse_helpers.h tests/contract/warehouse_test.c
+tests_contract_warehouse_test_SOURCES = \
+	tests/contract/warehouse_ask.h \
+	tests/contract/warehouse_helpers.h \
+	tests/contract/warehouse_test.c
 tests_contract_warehouse_test_LDADD = core/libcore.a $(TEST_LIBS)
 
 check_PROGRAMS += tests/contract/http_test
@@ -103,7 +106,7 @@ tests_contract_clickhouse_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/clickhouse_test
 
 check_PROGRAMS += tests/contract/newer_test
-tests_contract_newer_test_SOURCES = tests/contract/newer_test.c
+tests_contract_newer_test_SOURCES = tests/contract/newer_test.c tests/contract/warehouse_ask.h
 tests_contract_newer_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/contract/newer_test
 

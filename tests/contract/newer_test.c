@@ -26,10 +26,11 @@
 #include "warehouse/native.h"
 #include "warehouse/warehouse.h"
 
+#include "warehouse_ask.h"
+
 #define DB "newer"
 
 static char url[64];
-static struct warehouse *wh;
 static const char *orphan;	/* a query id that the question for orphans finds; NULL: none */
 static struct buf settings;	/* names of the last insert's, each in quotes */
 static size_t killed;
@@ -59,23 +60,6 @@ static struct warehouse_ops newer = {
 };
 
 /* Helpers */
-
-static void must(int rc, const struct error *err)
-{
-	if (rc < 0)
-		fail_msg("%s", err->text);
-}
-
-static void expect(const char *sql, const char *wanted)
-{
-	struct error err = {0};
-	struct buf out;
-
-	buf_init(&out);
-	must(warehouse_query(wh, sql, "TSV", 60000, &out, &err), &err);
-	assert_string_equal(out.data ? out.data : "", wanted);
-	buf_fini(&out);
-}
 
 static const struct warehouse_column columns[] = {{"id", "String", NULL, NULL}, {"at", "DateTime", NULL, NULL}};
 static const struct warehouse_table table = {

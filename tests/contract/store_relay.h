@@ -18,6 +18,9 @@ struct relay_answer {			/* copied into an arena */
 struct relay_answer *relay_lease(struct store_sync *sync, struct arena *arena, const struct store_shard_lease *request);
 struct relay_answer *relay_turn(struct store_sync *sync, struct arena *arena, const struct store_turn *request);
 
+/* Whether one of the shards has the id noted as being sent. */
+bool relay_is_noted(const struct relay_answer *answer, int64_t id);
+
 /* A fixture whose store is relayed and has no status events; its outbox is empty and no relay is alive. */
 int relay_setup(void **state);
 #define RELAY_CASE(name) cmocka_unit_test_setup_teardown(name, relay_setup, fixture_teardown)

@@ -256,15 +256,6 @@ static void expire(struct fixture *fx, int number)
 	usleep(20000);
 }
 
-static bool is_noted(const struct relay_answer *answer, int64_t id)
-{
-	for (size_t i = 0; i < answer->count; i++)
-		for (size_t k = 0; k < answer->shards[i].noted_count; k++)
-			if (answer->shards[i].noted[k] == id)
-				return true;
-	return false;
-}
-
 /* Takes the shards over and deletes what is left; returns how many rows of it the dead relay had got. */
 static int take_over(struct fixture *fx, struct shared *shared)
 {
@@ -282,7 +273,7 @@ static int take_over(struct fixture *fx, struct shared *shared)
 		if (atomic_load(&shared->given[number_of(&left->rows[i])]) == 0)
 			continue;
 		got++;
-		assert_true(is_noted(held, sent[i]));
+		assert_true(relay_is_noted(held, sent[i]));
 	}
 	turn.sent = sent;
 	turn.sent_count = left->row_count;

@@ -228,7 +228,7 @@ static void commit_groups(struct fixture *fx, size_t groups)
 		commit_rows(fx, (int)i, 1);
 }
 
-static bool is_noted(const struct relay_answer *answer, int64_t id)
+bool relay_is_noted(const struct relay_answer *answer, int64_t id)
 {
 	for (size_t i = 0; i < answer->count; i++)
 		for (size_t k = 0; k < answer->shards[i].noted_count; k++)
@@ -242,7 +242,7 @@ static void assert_noted(const struct relay_answer *answer, const struct relay_a
 {
 	assert_int_equal(answer->noted_count, rows->row_count);
 	for (size_t i = 0; i < rows->row_count; i++)
-		assert_true(is_noted(answer, rows->rows[i].id));
+		assert_true(relay_is_noted(answer, rows->rows[i].id));
 }
 
 static uint64_t transactions(struct fixture *fx)

@@ -5,28 +5,11 @@
 
 #define DB "sluice_contract"
 
+#include "warehouse_ask.h"
+
 static const char *url;
-static struct warehouse *wh;
 
 /* Helpers */
-
-static void must(int rc, const struct error *err)
-{
-	if (rc < 0)
-		fail_msg("%s", err->text);
-}
-
-/* Runs sql and compares its TSV output. */
-static void expect(const char *sql, const char *wanted)
-{
-	struct error err = {0};
-	struct buf out;
-
-	buf_init(&out);
-	must(warehouse_query(wh, sql, "TSV", 60000, &out, &err), &err);
-	assert_string_equal(out.data ? out.data : "", wanted);
-	buf_fini(&out);
-}
 
 static int insert_as(struct warehouse *handle, const char *table, const struct native_block *block,
 		     const struct buf *data, const char *token, struct error *err)

@@ -117,7 +117,11 @@ class Server:
         return self.start()
 
     def __enter__(self):
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_):
         self.stop()
@@ -257,13 +261,6 @@ class Postgres(Server):
             self.resume()
             self.process.send_signal(signal.SIGINT)
             self.process.wait(timeout=DEADLINE)
-
-    def __enter__(self):
-        try:
-            return self.start()
-        except BaseException:
-            self.__exit__()
-            raise
 
     def __exit__(self, *_):
         if self.process is not None:
@@ -484,13 +481,6 @@ class Redis(Server):
 
     def socket_url(self, database=0):
         return f"redis+unix://:p%40ss%2Fw%3Ard@{self.socket}?db={database}"
-
-    def __enter__(self):
-        try:
-            return self.start()
-        except BaseException:
-            self.__exit__()
-            raise
 
     def __exit__(self, *_):
         self.kill()
