@@ -31,7 +31,7 @@ struct bus_message {		/* valid during the callback only */
 	uint32_t events;	/* how many; 0 = not known */
 	int64_t created_ms;	/* wall clock; 0 = not known */
 	bool suspect;		/* its events may have been inserted before: look them up first … */
-	int64_t suspect_ms;	/* … at the earliest so long after this time (wall clock); 0: after the start */
+	int64_t suspect_ms;	/* … at the earliest so long after this time (wall clock); 0: not, or after the start */
 	const char *problem;	/* why it cannot be read, whatever is in it: a letter at once; NULL: none */
 	bool letter;		/* a dead letter that was sent again: id is its event's, the letter's dedup_id */
 	/*

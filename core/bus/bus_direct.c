@@ -272,6 +272,7 @@ static void deliver(struct direct *direct, const struct store_outbox_row *rows, 
 
 	for (i = 0; i < count; i++) {
 		const char *letter = bus_history_read(arena, rows[i].headers).id;
+		bool suspect = rows[i].id <= direct->start_id || letter != NULL;
 
 		add_entry(direct, rows[i].id, rows[i].payload_len);
 		messages[i] = (struct bus_message){
@@ -282,9 +283,9 @@ static void deliver(struct direct *direct, const struct store_outbox_row *rows, 
 			.len = rows[i].payload_len,
 			.events = rows[i].events,
 			.created_ms = rows[i].created_ms,
-			.suspect = rows[i].id <= direct->start_id || letter != NULL,
+			.suspect = suspect,
 			/* Another node's reader may have been at work until then. */
-			.suspect_ms = direct->hold != NULL ? direct->start_ms : 0,
+			.suspect_ms = suspect && direct->hold != NULL ? direct->start_ms : 0,
 			.letter = letter != NULL,
 			.headers = rows[i].headers,
 		};

@@ -74,7 +74,6 @@ void batch_add(struct batch *batch, const struct bus_message *message)
 	batch->suspect |= message->suspect;
 	if (message->suspect_ms > batch->suspect_ms)
 		batch->suspect_ms = message->suspect_ms;
-	batch->moved |= message->suspect && message->suspect_ms != 0;
 }
 
 size_t batch_count_events(const struct bus_message *message)

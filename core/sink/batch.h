@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/backoff.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/list.h"
@@ -71,8 +72,11 @@ struct batch {
 	bool suspect;			/* has rows that may have been inserted before */
 	bool resolver;			/* came as suspects, to their one reader */
 	int64_t taken_ms;		/* loop time: when its first message came */
-	int64_t suspect_ms;		/* wall clock: the latest time that its suspects wait from; 0: the start */
-	bool moved;			/* … some of them by a consumer that ran beside this one */
+	/*
+	 * Wall clock: the latest time that its suspects wait from, given up by a
+	 * consumer that ran beside this one; 0: the start, all by one before it.
+	 */
+	int64_t suspect_ms;
 	int64_t heard_ms;		/* monotonic: since then every host has been heard of once; 0: not yet */
 	int64_t not_before_ms;		/* loop time: no attempt earlier */
 
@@ -97,6 +101,10 @@ void batch_add(struct batch *batch, const struct bus_message *message);
 /* Events of a message: as it says, else its lines. */
 size_t batch_count_events(const struct bus_message *message);
 
+/* A look-up that failed is tried again after so long, doubling. */
+#define LOOKUP_FIRST_MS 1000
+#define LOOKUP_CAP_MS 60000
+
 /* What inserts: one per sink, used by its thread. */
 struct writer {
 	const struct sink_table *table;
@@ -110,8 +118,8 @@ struct writer {
 	int64_t hold_ms;		/* how long suspects wait before they are looked up */
 	bool away;			/* the last call got no answer from the warehouse */
 	int64_t answered_ms;		/* monotonic time of its first answer after that; 0: it was never away */
-	int64_t lookup_pause_ms;	/* lookups fail: how long they were put off last … */
-	int64_t lookup_after_ms;	/* … and monotonic time before which none is tried */
+	struct backoff lookup;		/* lookups fail: */
+	int64_t lookup_after_ms;	/* monotonic time before which none is tried */
 };
 
 /* Takes note of whether the warehouse answered: err is NULL after success. */

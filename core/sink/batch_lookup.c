@@ -25,9 +25,6 @@
 #define ORPHANS_MS 1000
 /* A host that does not say this soon what it is doing is away. */
 #define LOOK_MS 5000
-/* A look-up that failed is tried again after so long, doubling. */
-#define PAUSE_FIRST_MS 1000
-#define PAUSE_CAP_MS 60000
 
 struct lookup {
 	struct batch *batch;
@@ -194,10 +191,8 @@ static int too_early(struct batch *batch, int64_t wait_ms)
 /* One host of several is away, say: its suspects wait for it, and let the others go on meanwhile. */
 static int put_off(struct batch *batch, struct writer *writer)
 {
-	int64_t pause = writer->lookup_pause_ms * 2;
+	int64_t pause = backoff_next(&writer->lookup);
 
-	pause = pause < PAUSE_FIRST_MS ? PAUSE_FIRST_MS : pause > PAUSE_CAP_MS ? PAUSE_CAP_MS : pause;
-	writer->lookup_pause_ms = pause;
 	writer->lookup_after_ms = clock_mono_ms() + pause;
 	batch->counts.errors++;
 	return too_early(batch, pause);
@@ -224,10 +219,10 @@ static int64_t arrived_ms(struct batch *batch, const struct writer *writer, int6
 	int64_t at = warehouse_since_ms(writer->wh);
 
 	if (at == INT64_MAX)		/* silent again, as another thread found */
-		return clock_mono_ms() + PAUSE_FIRST_MS;
+		return clock_mono_ms() + LOOKUP_FIRST_MS;
 	at = later(at, writer->answered_ms);
 	at = at == 0 ? 0 : at + writer->hold_ms;
-	if (!batch->moved)
+	if (batch->suspect_ms == 0)
 		return at;
 	if (batch->heard_ms == 0)
 		batch->heard_ms = clock_mono_ms();
@@ -284,7 +279,7 @@ int batch_lookup(struct batch *batch, struct writer *writer, struct error *err)
 		return too_early(batch, wait_ms);
 	if (look_up(batch, writer, err) < 0)
 		return batch->outcome == BATCH_EARLY ? -1 : put_off(batch, writer);
-	writer->lookup_pause_ms = 0;
+	backoff_reset(&writer->lookup);
 	batch->suspect = false;
 	return 0;
 }

@@ -339,6 +339,15 @@ static void run_attempt(struct loop_job *job, struct loop_thread *thread)
 	batch_attempt(batch, &consumer->writer);
 }
 
+static void begin(struct consumer *consumer, struct batch *batch)
+{
+	list_remove(&batch->node);
+	consumer->running = batch;
+	batch->job.run = run_attempt;
+	batch->job.done = on_attempt;
+	loop_thread_submit(consumer->thread, &batch->job);
+}
+
 /* Starts the first batch that may go; suspects may have to wait while others go. */
 static void pump(struct consumer *consumer)
 {
@@ -350,23 +359,19 @@ static void pump(struct consumer *consumer)
 	list_each_safe(pos, following, &consumer->sealed) {
 		struct batch *batch = list_entry(pos, struct batch, node);
 
-		if (batch->not_before_ms <= now && !may_begin(consumer, batch)) {
-			if (!consumer->shared)		/* the end of this process is near */
-				return;
-			list_remove(&batch->node);
-			forget(consumer, batch);
+		if (batch->not_before_ms > now) {
+			if (batch->not_before_ms < first)
+				first = batch->not_before_ms;
 			continue;
 		}
-		if (batch->not_before_ms <= now) {
-			list_remove(&batch->node);
-			consumer->running = batch;
-			batch->job.run = run_attempt;
-			batch->job.done = on_attempt;
-			loop_thread_submit(consumer->thread, &batch->job);
+		if (may_begin(consumer, batch)) {
+			begin(consumer, batch);
 			return;
 		}
-		if (batch->not_before_ms < first)
-			first = batch->not_before_ms;
+		if (!consumer->shared)		/* the end of this process is near */
+			return;
+		list_remove(&batch->node);
+		forget(consumer, batch);
 	}
 	if (first == INT64_MAX)
 		return;
@@ -492,6 +497,7 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 		.deadline_ms = options->deadline_ms, .durability = options->durability,
 		.decoder = decoder_new(options->table)
 	};
+	backoff_init(&consumer->writer.lookup, LOOKUP_FIRST_MS, LOOKUP_CAP_MS);
 	consumer->age_timer = loop_timer_new(options->loop, on_age, consumer);
 	consumer->retry_timer = loop_timer_new(options->loop, on_wake, consumer);
 	consumer->wake_timer = loop_timer_new(options->loop, on_wake, consumer);
