@@ -160,6 +160,18 @@ void *arena_alloc(struct arena *arena, size_t size)
 	return memset(memory, 0, rounded);
 }
 
+void *arena_grow(struct arena *arena, void *items, size_t count, size_t size)
+{
+	void *grown;
+
+	if (count != 0 && (count & (count - 1)) != 0)
+		return items;
+	grown = arena_alloc(arena, (count == 0 ? 1 : count * 2) * size);
+	if (count > 0)
+		memcpy(grown, items, count * size);
+	return grown;
+}
+
 char *arena_strdup(struct arena *arena, const char *text)
 {
 	return arena_strndup(arena, text, strlen(text));

@@ -23,6 +23,12 @@ void arena_free(struct arena **arena);
 void arena_reset(struct arena *arena);
 /* Zeroed, aligned for any type. */
 void *arena_alloc(struct arena *arena, size_t size);
+/*
+ * Room for one more in an array of the arena that grows by this function alone:
+ * items itself, or a copy of twice the size where count has come to a power of
+ * two, or is 0. The old one stays until the arena goes.
+ */
+void *arena_grow(struct arena *arena, void *items, size_t count, size_t size);
 char *arena_strdup(struct arena *arena, const char *text);
 /* Copies len bytes and adds a NUL. */
 char *arena_strndup(struct arena *arena, const char *bytes, size_t len);

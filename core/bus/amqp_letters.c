@@ -166,7 +166,7 @@ struct reading {
 	struct arena *arena;
 	struct map *known;		/* rows of the queue by id; values: indexes + 1 */
 	struct bus_parked *rows;
-	size_t count, cap, scanned_bytes;
+	size_t count, scanned_bytes;
 	bool more;
 };
 
@@ -190,15 +190,9 @@ void amqp_letters_merge(struct bus_parked *row, const struct bus_parked *repeat,
 static void keep(struct reading *reading, const struct bus_parked *letter)
 {
 	struct arena *arena = reading->arena;
-	struct bus_parked *row, *grown;
+	struct bus_parked *row;
 
-	if (reading->count == reading->cap) {
-		reading->cap = reading->cap == 0 ? 64 : reading->cap * 2;
-		grown = arena_alloc(arena, reading->cap * sizeof(*grown));
-		if (reading->count > 0)
-			memcpy(grown, reading->rows, reading->count * sizeof(*grown));
-		reading->rows = grown;
-	}
+	reading->rows = arena_grow(arena, reading->rows, reading->count, sizeof(*reading->rows));
 	row = &reading->rows[reading->count++];
 	*row = *letter;
 	row->id = arena_strdup(arena, letter->id);

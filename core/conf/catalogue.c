@@ -71,20 +71,12 @@ bool conf_names_have(const struct conf_names *names, const char *name)
 /* A zeroed place at the end of an array of the catalogue, which grows by copying in the arena. */
 static void *append(struct arena *arena, void *items_r, size_t *count_r, size_t size)
 {
-	size_t count = *count_r;
 	char *items;
 
 	memcpy(&items, items_r, sizeof(items));
-	if ((count & (count - 1)) == 0) {		/* full at each power of two */
-		char *grown = arena_alloc(arena, (count == 0 ? 1 : count * 2) * size);
-
-		if (count > 0)
-			memcpy(grown, items, count * size);
-		items = grown;
-		memcpy(items_r, &items, sizeof(items));
-	}
-	*count_r = count + 1;
-	return items + count * size;
+	items = arena_grow(arena, items, *count_r, size);
+	memcpy(items_r, &items, sizeof(items));
+	return items + (*count_r)++ * size;
 }
 
 #define add(catalogue, kind) \

@@ -12,23 +12,10 @@
 
 #define APPLY "run 'sluicectl schema apply', or start sluiced, which does the same"
 
-/* Doubles an array of the arena when count has reached a power of two. */
-static void *grow(struct arena *arena, void *old, size_t count, size_t size)
-{
-	void *grown;
-
-	if (count != 0 && (count & (count - 1)) != 0)
-		return old;
-	grown = arena_alloc(arena, (count == 0 ? 1 : count * 2) * size);
-	if (count > 0)
-		memcpy(grown, old, count * size);
-	return grown;
-}
-
 static void add_step(struct arena *arena, struct store_schema *schema, int64_t version, const char *name,
 		     const char *sql)
 {
-	schema->steps = grow(arena, schema->steps, schema->step_count, sizeof(*schema->steps));
+	schema->steps = arena_grow(arena, schema->steps, schema->step_count, sizeof(*schema->steps));
 	schema->steps[schema->step_count++] = (struct store_step){version, name, sql};
 }
 
@@ -41,7 +28,7 @@ void store_plan_finding(struct arena *arena, struct store_schema *schema, enum s
 	va_start(ap, fmt);
 	finding.text = arena_vprintf(arena, fmt, ap);
 	va_end(ap);
-	schema->findings = grow(arena, schema->findings, schema->finding_count, sizeof(*schema->findings));
+	schema->findings = arena_grow(arena, schema->findings, schema->finding_count, sizeof(*schema->findings));
 	schema->findings[schema->finding_count++] = finding;
 }
 

@@ -73,22 +73,16 @@ int store_check_table_name(const char *name, struct error *err)
 struct store_depth *store_depth_of(struct arena *arena, struct store_depth **rows, size_t *count,
 				   const char *flow)
 {
-	size_t i, cap = *count < 16 ? 16 : *count;
-	struct store_depth *grown;
+	struct store_depth *row;
+	size_t i;
 
 	for (i = 0; i < *count; i++)
 		if (strcmp((*rows)[i].name, flow) == 0)
 			return &(*rows)[i];
-	/* Doubled at 0, 16, 32, 64 …; the old rows stay in the arena until the answer. */
-	if (*count == 0 || (*count >= 16 && (*count & (*count - 1)) == 0)) {
-		grown = arena_alloc(arena, cap * 2 * sizeof(*grown));
-		if (*count > 0)
-			memcpy(grown, *rows, *count * sizeof(*grown));
-		*rows = grown;
-	}
-	grown = &(*rows)[(*count)++];
-	grown->name = arena_strdup(arena, flow);
-	return grown;
+	*rows = arena_grow(arena, *rows, *count, sizeof(**rows));
+	row = &(*rows)[(*count)++];
+	row->name = arena_strdup(arena, flow);
+	return row;
 }
 
 void store_row_payload(struct store_outbox_row *row, char *text, size_t len)

@@ -68,6 +68,26 @@ static void arena_keeps_what_it_gave(void **state)
 	arena_free(&arena);
 }
 
+static void arena_grows_an_array_and_keeps_its_items(void **state)
+{
+	struct arena *arena = arena_new();
+	int *items = NULL;
+
+	(void)state;
+	for (int count = 0; count < 1000; count++) {
+		int *before = items;
+
+		items = arena_grow(arena, items, (size_t)count, sizeof(*items));
+		assert_int_equal(items[count], 0);
+		items[count] = count + 1;
+		for (int i = 0; i <= count; i++)
+			assert_int_equal(items[i], i + 1);
+		if (count == 3)			/* room for four: nothing moves */
+			assert_ptr_equal(items, before);
+	}
+	arena_free(&arena);
+}
+
 static void buffer_grows_and_is_always_terminated(void **state)
 {
 	struct buf buf;
@@ -399,6 +419,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(arena_gives_zeroed_aligned_memory_of_any_size),
 		cmocka_unit_test(arena_keeps_what_it_gave),
+		cmocka_unit_test(arena_grows_an_array_and_keeps_its_items),
 		cmocka_unit_test(buffer_grows_and_is_always_terminated),
 		cmocka_unit_test(errors_carry_context_and_mark_the_cut),
 		cmocka_unit_test(list_links_and_unlinks),
