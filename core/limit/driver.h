@@ -50,7 +50,6 @@ struct limiter {
 	struct loop_queue *flush;	/* wakes the loop to deliver them */
 	bool flushing;			/* it is on its way */
 	bool *closed;			/* set by limit_close while answers are delivered */
-	int64_t log_state;
 };
 
 struct limit_ops {
@@ -78,6 +77,11 @@ void limit_fini(struct limiter *limiter);
 /* Queues the answer for the loop; the request is not the driver's any more. */
 void limit_answer(struct limit_request *request, const struct limit_answer *answer);
 void limit_request_free(struct limit_request *request);
+void limit_requests_free(struct list *requests);
+/* No rule allows less at once than the part costs; else repeating cannot help. */
+bool limit_part_fits(const struct limit_part *part);
+/* LIMIT_WAIT: each item has to wait for so long; for 0, it would not have to. */
+void limit_refuse(const int64_t *waits_us, size_t count, struct limit_answer *answer_r);
 /* Milliseconds of a wait, rounded up, at least 1. */
 int64_t limit_wait_ms(int64_t wait_us);
 

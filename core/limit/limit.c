@@ -172,6 +172,22 @@ int64_t limit_wait_ms(int64_t wait_us)
 	return wait_us <= 1000 ? 1 : (wait_us + 999) / 1000;
 }
 
+void limit_refuse(const int64_t *waits_us, size_t count, struct limit_answer *answer_r)
+{
+	int64_t longest = 0;
+
+	*answer_r = (struct limit_answer){.verdict = LIMIT_WAIT};
+	for (size_t i = 0; i < count; i++) {
+		if (waits_us[i] > 0)
+			answer_r->refusing |= 1u << i;
+		if (waits_us[i] > longest) {
+			longest = waits_us[i];
+			answer_r->slowest = i;
+		}
+	}
+	answer_r->wait_ms = limit_wait_ms(longest);
+}
+
 /* --- what drivers share --- */
 
 static void use_default(size_t *option, size_t value)
@@ -206,12 +222,7 @@ void limit_fini(struct limiter *limiter)
 {
 	if (limiter->closed != NULL)
 		*limiter->closed = true;
-	while (!list_empty(&limiter->ready)) {
-		struct limit_request *request = list_entry(limiter->ready.next, struct limit_request, node);
-
-		list_remove(&request->node);
-		limit_request_free(request);
-	}
+	limit_requests_free(&limiter->ready);
 	loop_queue_free(&limiter->flush);
 	mem_free(&limiter->state);
 	limiter->magic = 0;
@@ -271,6 +282,24 @@ void limit_request_free(struct limit_request *request)
 	mem_release(request);
 }
 
+void limit_requests_free(struct list *requests)
+{
+	while (!list_empty(requests)) {
+		struct limit_request *request = list_entry(requests->next, struct limit_request, node);
+
+		list_remove(&request->node);
+		limit_request_free(request);
+	}
+}
+
+bool limit_part_fits(const struct limit_part *part)
+{
+	for (size_t i = 0; i < part->rule_count; i++)
+		if (part->cost > part->rules[i].count)
+			return false;
+	return true;
+}
+
 /* False: some item can never be granted; it is in *wrong_r. */
 static bool fill_rules(struct limit_request *request, const struct limit_item *items, size_t *wrong_r)
 {
@@ -278,11 +307,9 @@ static bool fill_rules(struct limit_request *request, const struct limit_item *i
 		struct limit_part *part = &request->parts[i];
 
 		*wrong_r = i;
-		if (limit_rules(items[i].rates, items[i].rate_count, part->rules, &part->rule_count) < 0)
+		if (limit_rules(items[i].rates, items[i].rate_count, part->rules, &part->rule_count) < 0 ||
+		    !limit_part_fits(part))
 			return false;
-		for (size_t k = 0; k < part->rule_count; k++)
-			if (part->cost > part->rules[k].count)
-				return false;
 	}
 	return true;
 }

@@ -69,11 +69,12 @@ static void load(struct local *local, const char *key, int64_t now_us, struct li
 {
 	const struct limit_record *found = limit_file_find(local->file, key, now_us);
 
-	if (found != NULL)
-		memcpy(record, found, offsetof(struct limit_record, windows) +
-		       found->window_count * sizeof(found->windows[0]));
-	else
-		memset(record, 0, offsetof(struct limit_record, windows));
+	if (found != NULL) {
+		memcpy(record, found, limit_record_size(found));
+		return;
+	}
+	record->window_count = 0;
+	memset(record, 0, limit_record_size(record));
 }
 
 static void no_room(struct local *local, const struct limit_part *part, int64_t wait_us, size_t index,
@@ -91,34 +92,28 @@ static void take(struct local *local, const struct limit_request *request, int64
 		 struct limit_answer *answer)
 {
 	struct limit_record records[LIMIT_ITEMS_MAX];
-	int64_t longest = 0, wait_us;
+	int64_t waits_us[LIMIT_ITEMS_MAX], free_in_us;
+	bool refused = false;
 
-	*answer = (struct limit_answer){.verdict = LIMIT_GRANTED, .grant.taken_us = now_us};
 	for (size_t i = 0; i < request->count; i++) {
 		const struct limit_part *part = &request->parts[i];
 
 		load(local, part->key, now_us, &records[i]);
-		wait_us = limit_record_wait(&records[i], part->rules, part->rule_count, part->cost, since_us,
-					    now_us);
-		if (wait_us > 0)
-			answer->refusing |= 1u << i;
-		if (wait_us > longest) {
-			longest = wait_us;
-			answer->slowest = i;
-		}
+		waits_us[i] = limit_record_wait(&records[i], part->rules, part->rule_count, part->cost,
+						since_us, now_us);
+		refused = refused || waits_us[i] > 0;
 	}
-	if (longest > 0) {
-		answer->verdict = LIMIT_WAIT;
-		answer->wait_ms = limit_wait_ms(longest);
-		answer->grant.taken_us = 0;
+	if (refused) {
+		limit_refuse(waits_us, request->count, answer);
 		return;
 	}
+	*answer = (struct limit_answer){.verdict = LIMIT_GRANTED, .grant.taken_us = now_us};
 	for (size_t i = 0; i < request->count; i++) {
 		const struct limit_part *part = &request->parts[i];
 
 		limit_record_take(&records[i], part->rules, part->rule_count, part->cost, now_us);
-		if (limit_file_write(local->file, part->key, &records[i], now_us, &wait_us) < 0) {
-			no_room(local, part, wait_us, i, answer);
+		if (limit_file_write(local->file, part->key, &records[i], now_us, &free_in_us) < 0) {
+			no_room(local, part, free_in_us, i, answer);
 			return;
 		}
 	}

@@ -106,9 +106,8 @@ static void scale(struct limit_request *request, double share)
 static bool is_affordable(const struct limit_request *request)
 {
 	for (size_t i = 0; i < request->count; i++)
-		for (size_t k = 0; k < request->parts[i].rule_count; k++)
-			if (request->parts[i].cost > request->parts[i].rules[k].count)
-				return false;
+		if (!limit_part_fits(&request->parts[i]))
+			return false;
 	return true;
 }
 
@@ -299,7 +298,6 @@ static void redis_request(struct limiter *limiter, struct limit_request *request
 static void sent_is_over(struct redis *redis, struct limit_request *request)
 {
 	list_remove(&request->node);
-	list_init(&request->node);
 	redis->sent_count--;
 }
 
@@ -335,25 +333,16 @@ static bool is_answer(const redisReply *reply, const struct limit_request *reque
 static void read_answer(const redisReply *reply, const struct limit_request *request,
 			struct limit_answer *answer)
 {
-	int64_t longest = 0;
+	int64_t waits_us[LIMIT_ITEMS_MAX];
 
-	*answer = (struct limit_answer){.verdict = LIMIT_GRANTED};
 	if (reply->element[0]->integer == 1) {
-		answer->grant.taken_us = reply->element[1]->integer;
+		*answer = (struct limit_answer){.verdict = LIMIT_GRANTED,
+						.grant.taken_us = reply->element[1]->integer};
 		return;
 	}
-	for (size_t i = 0; i < request->count; i++) {
-		int64_t wait = reply->element[3 + i]->integer;
-
-		if (wait > 0)
-			answer->refusing |= 1u << i;
-		if (wait > longest) {
-			longest = wait;
-			answer->slowest = i;
-		}
-	}
-	answer->verdict = LIMIT_WAIT;
-	answer->wait_ms = limit_wait_ms(longest);
+	for (size_t i = 0; i < request->count; i++)
+		waits_us[i] = reply->element[3 + i]->integer;
+	limit_refuse(waits_us, request->count, answer);
 }
 
 static void on_error_reply(struct redis *redis, struct limit_request *request, const char *text)
@@ -455,7 +444,6 @@ static void on_timer(void *user)
 		if (request->deadline_ms > now)
 			break;
 		list_remove(&request->node);
-		list_init(&request->node);
 		redis->waiting_count--;
 		answer_away(redis, request);
 	}
@@ -468,18 +456,10 @@ static void on_timer(void *user)
 static void redis_close(struct limiter *limiter)
 {
 	struct redis *redis = (struct redis *)limiter;
-	struct list *const lists[] = {&redis->waiting, &redis->sent};
 
 	redis_conn_close(&redis->conn);
-	for (size_t i = 0; i < 2; i++) {
-		while (!list_empty(lists[i])) {
-			struct limit_request *request =
-				list_entry(lists[i]->next, struct limit_request, node);
-
-			list_remove(&request->node);
-			limit_request_free(request);
-		}
-	}
+	limit_requests_free(&redis->waiting);
+	limit_requests_free(&redis->sent);
 	loop_timer_free(&redis->timer);
 	limit_close(&redis->fallback);
 	arena_free(&redis->arena);

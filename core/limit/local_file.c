@@ -110,14 +110,9 @@ static uint64_t sum_of(uint64_t sum, const void *bytes, size_t len)
 	return mix(sum, word ^ (uint64_t)len << 56);
 }
 
-static size_t record_size(const struct limit_record *record)
-{
-	return offsetof(struct limit_record, windows) + record->window_count * sizeof(record->windows[0]);
-}
-
 static uint64_t slot_sum(const struct head *head, const struct slot *slot)
 {
-	return sum_of(sum_of(head->fixed.seed, &slot->record, record_size(&slot->record)), slot->key,
+	return sum_of(sum_of(head->fixed.seed, &slot->record, limit_record_size(&slot->record)), slot->key,
 		      strnlen(slot->key, sizeof(slot->key)));
 }
 
@@ -274,7 +269,7 @@ int limit_file_write(struct limit_file *file, const char *key, const struct limi
 	settle();
 	atomic_store(&head->undo_count, count + 1);
 	settle();
-	memcpy(&slot->record, record, record_size(record));
+	memcpy(&slot->record, record, limit_record_size(record));
 	str_format(slot->key, sizeof(slot->key), "%s", key);
 	slot->check = slot_sum(head, slot);
 	file->directory[index] = (struct entry){hash_of(file, key), expires_us > now_us ? expires_us : 0};

@@ -271,6 +271,11 @@ void limit_record_lower(struct limit_record *record, int64_t left, int64_t until
 	record->cap_since_us = now_us;
 }
 
+size_t limit_record_size(const struct limit_record *record)
+{
+	return offsetof(struct limit_record, windows) + record->window_count * sizeof(record->windows[0]);
+}
+
 int64_t limit_record_expires(const struct limit_record *record)
 {
 	int64_t expires = max64(record->parked_us, record->cap_until_us);

@@ -94,6 +94,8 @@ void limit_record_refund(struct limit_record *record, int64_t amount, int64_t ta
 void limit_record_park(struct limit_record *record, int64_t until_us);
 /* At most left more until then. Only lowers: news that leaves more than is known already changes nothing. */
 void limit_record_lower(struct limit_record *record, int64_t left, int64_t until_us, int64_t now_us);
+/* So many bytes of it are in use; the rest need not be copied. */
+size_t limit_record_size(const struct limit_record *record);
 /* From then on the record says no more than a zeroed one. */
 int64_t limit_record_expires(const struct limit_record *record);
 
