@@ -66,16 +66,29 @@ static int drain_rank(const struct child *child)
 	return str_eq(child->role, "sink") ? 2 : str_eq(child->role, "relay") ? 1 : 0;
 }
 
-static void drain_step(struct supervisor *supervisor)
+/* The rank whose turn it is, INT_MAX once every child is gone. */
+static int lowest_rank(const struct supervisor *supervisor)
 {
 	int rank = INT_MAX;
 
 	for (size_t i = 0; i < supervisor->child_count; i++)
 		if (supervisor->children[i]->state != CHILD_GONE && drain_rank(supervisor->children[i]) < rank)
 			rank = drain_rank(supervisor->children[i]);
-	for (size_t i = 0; i < supervisor->child_count; i++)
-		if (drain_rank(supervisor->children[i]) <= rank)
-			child_drain(supervisor->children[i]);
+	return rank;
+}
+
+static void drain_step(struct supervisor *supervisor)
+{
+	int rank = lowest_rank(supervisor), told;
+
+	/* Who only waits to be started again is gone at once, so the next rank's turn may come at once too. */
+	do {
+		told = rank;
+		for (size_t i = 0; i < supervisor->child_count; i++)
+			if (drain_rank(supervisor->children[i]) <= rank)
+				child_drain(supervisor->children[i]);
+		rank = lowest_rank(supervisor);
+	} while (rank != told);
 	if (rank == INT_MAX)
 		loop_stop(supervisor->loop);
 }

@@ -181,11 +181,15 @@ class Daemon:
         self.process.wait(timeout=60)
 
     def stop(self):
-        if self.process is not None and self.process.poll() is None:
+        """Drains; the exit status. One that does not leave is killed, and that is an error wherever it happens."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
             self.process.terminate()
             try:
                 self.process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        return self.process.returncode if self.process else None
+                raise AssertionError(f"sluiced did not leave when told:\n{self.tail()}") from None
+        return self.process.returncode

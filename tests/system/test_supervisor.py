@@ -257,6 +257,15 @@ def test_a_sink_that_cannot_start_is_reported_and_tried_again(run):
     assert daemon.stop() == 0
 
 
+def test_a_drain_does_not_wait_for_who_is_not_there(run):
+    """All that is left to drain is a sink between two starts, which are far apart."""
+    daemon = run(environment={"SLUICE_CHDB": "/nonexistent/libchdb.so"}, extra="restart: {first: 1h, cap: 1h}\n")
+    daemon.start(ready=False)
+    poll("the sink to wait", lambda: [role for role in (daemon.status() or {}).get("roles", ())
+                                      if role["role"] == "sink" and role["state"] == "waiting"])
+    assert daemon.stop() == 0
+
+
 def test_ps_shows_what_each_process_is(run):
     daemon = run()
     daemon.start()
