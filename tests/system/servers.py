@@ -5,6 +5,7 @@ import ctypes
 import glob
 import os
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -135,7 +136,7 @@ CLICKHOUSE = """<?xml version="1.0"?>
 <users_config>{folder}/users.xml</users_config>
 <default_profile>default</default_profile><default_database>default</default_database>
 <timezone>{timezone}</timezone><mark_cache_size>67108864</mark_cache_size>
-<max_concurrent_queries>100</max_concurrent_queries><keep_alive_timeout>3</keep_alive_timeout>
+<max_concurrent_queries>100</max_concurrent_queries><keep_alive_timeout>10</keep_alive_timeout>
 {extra}
 </yandex>
 """
@@ -654,21 +655,29 @@ class Tls:
         try:
             with self.context.wrap_socket(plain, server_side=True) as client, \
                  socket.create_connection(self.target) as server:
-                back = threading.Thread(target=self.forward, args=(server, client), daemon=True)
-                back.start()
-                self.forward(client, server)
-                back.join()
+                while self.forward(client, server):
+                    pass
         except OSError:
             pass		# refused, or cut in the middle: that is what is tested
 
     @staticmethod
-    def forward(source, target):
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+    def forward(client, server):
+        """What has come on either side; False once one of them has closed. One thread: a TLS connection is for one."""
+        ready = [client] if client.pending() else select.select([client, server], [], [])[0]
+        for source, target in (client, server), (server, client):
+            if source not in ready:
+                continue
+            source.setblocking(False)
+            try:
+                data = source.recv(65536)
+            except ssl.SSLWantReadError:
+                continue		# the beginning of a record
+            finally:
+                source.setblocking(True)
+            if not data:
+                return False
+            target.sendall(data)
+        return True
 
     def close(self):
         self.listener.close()
