@@ -20,6 +20,7 @@
 
 #include "base/backoff.h"
 #include "base/error.h"
+#include "base/server_url.h"
 #include "bus/bus.h"
 #include "loop/loop.h"
 
@@ -35,13 +36,9 @@ struct buf;
  * percent-encoded. Options: queues (classic, quorum), heartbeat (seconds), ca,
  * cert and key (PEM files).
  */
-struct amqp_host {
-	const char *name;
-	int port;
-};
 struct amqp_url {
 	bool tls;
-	struct amqp_host *hosts;
+	const struct server_host *hosts;
 	size_t host_count;
 	const char *user, *password;	/* guest when not given */
 	const char *vhost;		/* "/" when not given */

@@ -177,7 +177,7 @@ static int publish_fd(struct amqp_conn *conn, int fd)
 	return cut ? -1 : 0;
 }
 
-static int connect_host(struct amqp_conn *conn, const struct amqp_host *host, struct error *err)
+static int connect_host(struct amqp_conn *conn, const struct server_host *host, struct error *err)
 {
 	struct timeval connect = milliseconds(CONNECT_MS), handshake = milliseconds(HANDSHAKE_MS);
 	struct timeval rpc = milliseconds(RPC_MS);
@@ -210,7 +210,7 @@ static void destroy(struct amqp_conn *conn)
 
 int amqp_conn_open(struct amqp_conn *conn, struct error *err)
 {
-	const struct amqp_host *host = &conn->url->hosts[conn->host++ % conn->url->host_count];
+	const struct server_host *host = &conn->url->hosts[conn->host++ % conn->url->host_count];
 
 	assert(conn->state == NULL);
 	conn->blocked = false;

@@ -1,101 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Takes the URL of a Redis server apart. Pure; any thread. */
-#include <string.h>
-
 #include "base/arena.h"
 #include "base/num.h"
+#include "base/server_url.h"
 #include "base/str.h"
 #include "limit/redis.h"
 
+#define SHAPE "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]"
+#define SOCKET_SHAPE "redis+unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]"
 #define PORT 6379
 #define DATABASE_MAX 65535
 
-static int parse_user(const char *text, size_t len, struct arena *arena, struct redis_target *target,
-		      struct error *err)
+static int take_database(const char *text, struct redis_target *target, struct error *err)
 {
-	const char *colon = memchr(text, ':', len);
-	size_t user = colon != NULL ? (size_t)(colon - text) : len;
-
-	if (colon == NULL)
-		return error_set(err, ERR_INPUT, "what stands before the @ is not [USER]:PASSWORD");
-	target->user = user > 0 ? str_url_decode(arena, text, user) : NULL;
-	target->password = str_url_decode(arena, colon + 1, len - user - 1);
-	if ((user > 0 && target->user == NULL) || target->password == NULL)
-		return error_set(err, ERR_INPUT, "user or password is not percent-encoded as in a URL");
-	return 0;
-}
-
-static int parse_host(const char *text, size_t len, struct arena *arena, struct redis_target *target,
-		      struct error *err)
-{
-	const char *bracket = len > 0 && *text == '[' ? memchr(text, ']', len) : NULL;
-	size_t name = bracket != NULL ? (size_t)(bracket + 1 - text) : strcspn(text, ":/?#");
-	int64_t port = PORT;
-
-	if (name > len)
-		name = len;
-	target->host =
-		bracket != NULL ? arena_strndup(arena, text + 1, name - 2) : arena_strndup(arena, text, name);
-	if (name < len && (text[name] != ':' ||
-			   num_parse_int(arena_strndup(arena, text + name + 1, len - name - 1), &port) < 0))
-		port = 0;
-	if (*target->host == '\0' || strpbrk(target->host, " @[]") != NULL || port < 1 || port > 65535)
-		return error_set(err, ERR_INPUT,
-				 "must look like redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], special "
-				 "characters percent-encoded");
-	target->port = (int)port;
-	target->shown =
-		arena_printf(arena, bracket != NULL ? "[%s]:%d" : "%s:%d", target->host, target->port);
-	return 0;
-}
-
-static int parse_database(const char *text, struct redis_target *target, struct error *err)
-{
-	if (*text == '\0')
-		return 0;
 	if (num_parse_int(text, &target->database) < 0 || target->database < 0 ||
 	    target->database > DATABASE_MAX || *text == '+' || *text == '-')
 		return error_set(err, ERR_INPUT, "\"%.32s\" is not the number of a database", text);
 	return 0;
 }
 
-static int parse_path(const char *text, struct arena *arena, struct redis_target *target, struct error *err)
+static int take_user(const struct server_url *url, struct redis_target *target, struct error *err)
 {
-	size_t len = strcspn(text, "?");
+	if (url->user != NULL && url->password == NULL)
+		return error_set(err, ERR_INPUT, "what stands before the @ is not [USER]:PASSWORD");
+	target->user = url->user != NULL && *url->user != '\0' ? url->user : NULL;
+	target->password = url->password;
+	return 0;
+}
 
-	target->path = *text == '/' && len > 1 ? str_url_decode(arena, text, len) : NULL;
-	if (target->path == NULL)
-		return error_set(err, ERR_INPUT,
-				 "must look like redis+unix://[USER:PASSWORD@]/PATH[?db=DATABASE]");
-	target->shown = target->path;
-	if (text[len] == '\0')
+static int take_socket(const struct server_url *url, struct redis_target *target, struct error *err)
+{
+	target->path = url->path;
+	target->shown = url->path;
+	if (url->option_count == 0)
 		return 0;
-	if (!str_starts(text + len, "?db="))
+	if (url->option_count > 1 || !str_eq(url->options[0].name, "db"))
 		return error_set(err, ERR_INPUT, "only ?db=DATABASE may follow the path");
-	return parse_database(text + len + 4, target, err);
+	return take_database(url->options[0].value, target, err);
+}
+
+static int take_host(const struct server_url *url, struct redis_target *target, struct error *err)
+{
+	if (url->host_count > 1 || url->option_count > 0)
+		return error_set(err, ERR_INPUT, "it is one server, and only /DATABASE may follow it");
+	target->host = url->hosts[0].name;
+	target->port = url->hosts[0].port;
+	target->shown = url->hosts[0].shown;
+	return url->path != NULL ? take_database(url->path, target, err) : 0;
 }
 
 int redis_url_parse(const char *rest, bool is_unix, struct arena *arena, struct redis_target *target_r,
 		    struct error *err)
 {
-	const char *end, *at;
+	struct server_url url;
+	int status = is_unix ? server_url_parse_socket(rest, SOCKET_SHAPE, arena, &url, err)
+			     : server_url_parse(rest, SHAPE, PORT, arena, &url, err);
 
 	*target_r = (struct redis_target){0};
-	if (!str_starts(rest, "//"))
-		return error_set(err, ERR_INPUT, is_unix ? "must look like redis+unix:///PATH" :
-				 "must look like redis://HOST");
-	rest += 2;
-	end = rest + strcspn(rest, "/?#");
-	at = memrchr(rest, '@', (size_t)(end - rest));
-	if (at != NULL && parse_user(rest, (size_t)(at - rest), arena, target_r, err) < 0)
+	if (status < 0 || take_user(&url, target_r, err) < 0)
 		return -1;
-	if (at != NULL)
-		rest = at + 1;
-	if (is_unix)
-		return parse_path(rest, arena, target_r, err);
-	if (parse_host(rest, (size_t)(end - rest), arena, target_r, err) < 0)
-		return -1;
-	if (*end != '\0' && *end != '/')
-		return error_set(err, ERR_INPUT, "only /DATABASE may follow the host");
-	return parse_database(*end == '/' ? end + 1 : end, target_r, err);
+	return is_unix ? take_socket(&url, target_r, err) : take_host(&url, target_r, err);
 }

@@ -20,6 +20,7 @@
 #include "base/map.h"
 #include "base/num.h"
 #include "base/rate.h"
+#include "base/server_url.h"
 #include "base/str.h"
 #include "base/uuid.h"
 
@@ -303,6 +304,48 @@ static void durations_and_sizes_need_their_units(void **state)
 	}
 }
 
+static void server_urls_are_taken_apart(void **state)
+{
+	static const char *const bad[] = {
+		"", "h", "/h", "//", "//:1", "//h:", "//h:0", "//h:65536", "//h:x", "//h,", "//,h", "//[::1", "//[]", "//[::1]5",
+		"//h o", "//u%@h", "//u:%zz@h", "//h/%", "//h/a/b", "//h#f", "//h?a", "//h?a=%1", "//u@", "//[h]]",
+	};
+	struct arena *arena = arena_new();
+	struct server_url url;
+	struct error err;
+
+	(void)state;
+	assert_int_equal(server_url_parse("//u%40x:p%3a%2F@[::1],b:77/v%2Fw?x=1&y=%20&z=", "S", 5, arena, &url, &err), 0);
+	assert_string_equal(url.user, "u@x");
+	assert_string_equal(url.password, "p:/");
+	assert_int_equal(url.host_count, 2);
+	assert_string_equal(url.hosts[0].name, "::1");
+	assert_string_equal(url.hosts[0].shown, "[::1]:5");
+	assert_string_equal(url.hosts[1].shown, "b:77");
+	assert_int_equal(url.hosts[1].port, 77);
+	assert_string_equal(url.path, "v/w");
+	assert_int_equal(url.option_count, 3);
+	assert_string_equal(url.options[1].value, " ");
+	assert_string_equal(url.options[2].name, "z");
+	assert_string_equal(url.options[2].value, "");
+	assert_int_equal(server_url_parse("//h", "S", 5, arena, &url, &err), 0);
+	assert_true(url.user == NULL && url.password == NULL && url.path == NULL && url.option_count == 0);
+	assert_int_equal(server_url_parse("//@h/", "S", 5, arena, &url, &err), 0);
+	assert_true(*url.user == '\0' && url.password == NULL && url.path == NULL);
+	assert_int_equal(server_url_parse_socket("//:p@/a%20b/c?db=1", "S", arena, &url, &err), 0);
+	assert_string_equal(url.path, "/a b/c");
+	assert_string_equal(url.password, "p");
+	assert_int_equal(url.host_count, 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (server_url_parse(bad[i], "S", 5, arena, &url, &err) == 0)
+			fail_msg("%s was taken", bad[i]);
+	assert_int_equal(server_url_parse_socket("//h/a", "S", arena, &url, &err), -1);
+	assert_int_equal(server_url_parse_socket("///", "S", arena, &url, &err), -1);
+	assert_int_equal(server_url_parse("//u:secret%@h", "x://HOST", 5, arena, &url, &err), -1);
+	assert_string_equal(err.text, "must look like x://HOST, special characters percent-encoded");
+	arena_free(&arena);
+}
+
 static void times_are_read_and_written(void **state)
 {
 	static const struct {
@@ -428,6 +471,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_read_whole_or_refused),
 		cmocka_unit_test(durations_and_sizes_need_their_units),
 		cmocka_unit_test(rates_are_count_period_and_burst),
+		cmocka_unit_test(server_urls_are_taken_apart),
 		cmocka_unit_test(times_are_read_and_written),
 		cmocka_unit_test(map_finds_what_was_put_after_any_removal),
 		cmocka_unit_test(backoff_doubles_up_to_its_cap),
