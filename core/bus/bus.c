@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/scheme.h"
 #include "base/str.h"
 #include "bus/driver.h"
 #include "json/json.h"
@@ -31,20 +32,16 @@ static const struct driver {
 
 static const struct driver *find_driver(const char *url, struct error *err)
 {
-	size_t i, len = strcspn(url, ":");
-	struct buf known;
+	return scheme_find(drivers, DRIVERS, sizeof(drivers[0]), url, "bus", err);
+}
 
-	buf_init(&known);
-	for (i = 0; i < DRIVERS; i++) {
-		if (url[len] == ':' && strlen(drivers[i].scheme) == len && strncmp(url, drivers[i].scheme, len) == 0) {
-			buf_fini(&known);
-			return &drivers[i];
-		}
-		buf_printf(&known, "%s%s:", i > 0 ? ", " : "", drivers[i].scheme);
-	}
-	error_set(err, ERR_INPUT, "no bus driver for this URL (there are: %s)", known.data);
-	buf_fini(&known);
-	return NULL;
+int bus_check_url(const char *url, struct error *err)
+{
+	const struct driver *driver = find_driver(url, err);
+
+	if (driver == NULL)
+		return -1;
+	return driver->ops->check != NULL ? driver->ops->check(url, err) : 0;
 }
 
 static const char *copy(struct arena *arena, const char *text)

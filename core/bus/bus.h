@@ -196,6 +196,8 @@ struct bus_place {
 };
 struct bus_place bus_address_read(struct arena *arena, const char *text);
 
+/* 0, or -1 and err when no driver takes the URL. Opens nothing. */
+int bus_check_url(const char *url, struct error *err);
 /* Whether the URL's bus has publishers (it has, where it is a broker). */
 bool bus_publishes(const char *url);
 /* Connects in the background, for ever. NULL and err when the URL is wrong. */

@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/scheme.h"
 #include "base/str.h"
 #include "bus/amqp_consumer.h"
 #include "bus/driver.h"
@@ -585,7 +586,18 @@ static void amqp_close(struct bus_reader *base)
 		destroy(reader);
 }
 
+static int check(const char *url, struct error *err)
+{
+	struct arena *arena = arena_new();
+	struct amqp_url parts;
+	int status = amqp_url_parse(scheme_rest(url), str_starts(url, "amqps:"), arena, &parts, err);
+
+	arena_free(&arena);
+	return status;
+}
+
 const struct bus_ops bus_amqp_ops = {
+	.check = check,
 	.open = amqp_open,
 	.ack = amqp_ack,
 	.reject = amqp_reject,

@@ -19,6 +19,8 @@ struct bus_reader {
 };
 
 struct bus_ops {
+	/* Whether the URL can be one; opens nothing. NULL: it can. */
+	int (*check)(const char *url, struct error *err);
 	/* base holds loop and options; the driver moves it into its own struct. */
 	struct bus_reader *(*open)(const struct bus_reader *base, const char *url, struct store *store,
 				   struct error *err);

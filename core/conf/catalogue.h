@@ -66,6 +66,9 @@ struct conf_offer_sink {
 	const char *key;		/* "#": every key (fanout) */
 };
 
+/* The stores that flows.yaml names. */
+enum conf_family { CONF_TASKS, CONF_OBJECTS, CONF_BUS, CONF_LIMITS, CONF_WAREHOUSE, CONF_FAMILIES };
+
 struct conf_catalogue {
 	struct arena *arena;		/* owned: everything below */
 	struct conf_offer_plugin *plugins;
@@ -74,6 +77,8 @@ struct conf_catalogue {
 	struct conf_offer_flow *flows;
 	struct conf_offer_stream *streams;
 	struct conf_offer_sink *sinks;
+	/* Whether a driver takes the URL; opens nothing. NULL: not asked. */
+	int (*check_url)(enum conf_family family, const char *url, struct error *err);
 	size_t plugin_count, source_count, operation_count, flow_count, stream_count, sink_count;
 };
 

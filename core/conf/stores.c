@@ -7,22 +7,22 @@
 #include "base/str.h"
 #include "conf/keys.h"
 
-enum family { TASKS, OBJECTS, BUS, LIMITS, WAREHOUSE, FAMILIES };
-
 /* What may follow the scheme's colon. With NOTHING the colon may be left out: YAML wants `direct:` quoted. */
-enum rest { NOTHING, ABSOLUTE_PATH, HOSTS, SLASHES, ANYTHING };
+enum rest { NOTHING, ABSOLUTE_PATH, SLASHES, ANYTHING };
 
 static const struct scheme {
-	enum family family;
+	enum conf_family family;
 	const char *name;
 	enum rest rest;
 	const char *same_as;		/* the name that this one means */
 } schemes[] = {
-	{TASKS, "sqlite", ABSOLUTE_PATH}, {TASKS, "postgresql", SLASHES}, {TASKS, "postgres", SLASHES, "postgresql"},
-	{OBJECTS, "file", ABSOLUTE_PATH}, {OBJECTS, "s3", ANYTHING},
-	{BUS, "direct", NOTHING}, {BUS, "amqp", ANYTHING}, {BUS, "amqps", ANYTHING},
-	{LIMITS, "local", NOTHING}, {LIMITS, "redis", ANYTHING},
-	{WAREHOUSE, "chdb", ABSOLUTE_PATH}, {WAREHOUSE, "clickhouse", HOSTS}, {WAREHOUSE, "clickhouses", HOSTS}
+	{CONF_TASKS, "sqlite", ABSOLUTE_PATH}, {CONF_TASKS, "postgresql", SLASHES},
+	{CONF_TASKS, "postgres", SLASHES, "postgresql"},
+	{CONF_OBJECTS, "file", ABSOLUTE_PATH}, {CONF_OBJECTS, "s3", ANYTHING},
+	{CONF_BUS, "direct", NOTHING}, {CONF_BUS, "amqp", ANYTHING}, {CONF_BUS, "amqps", ANYTHING},
+	{CONF_LIMITS, "local", NOTHING}, {CONF_LIMITS, "redis", ANYTHING},
+	{CONF_WAREHOUSE, "chdb", ABSOLUTE_PATH}, {CONF_WAREHOUSE, "clickhouse", ANYTHING},
+	{CONF_WAREHOUSE, "clickhouses", ANYTHING}
 };
 #define SCHEMES (sizeof(schemes) / sizeof(schemes[0]))
 
@@ -30,7 +30,7 @@ static const struct scheme {
 #define ANY_WAREHOUSE(tasks, bus) \
 	{tasks, "file", bus, "local", "chdb"}, {tasks, "file", bus, "local", "clickhouse"}, \
 	{tasks, "file", bus, "local", "clickhouses"}
-static const char *const mixes[][FAMILIES] = {
+static const char *const mixes[][CONF_FAMILIES] = {
 	ANY_WAREHOUSE("sqlite", "direct"),
 #ifdef HAVE_RABBITMQ
 	ANY_WAREHOUSE("sqlite", "amqp"), ANY_WAREHOUSE("sqlite", "amqps"),
@@ -48,21 +48,23 @@ static const struct store {
 	const char *key, *fallback;	/* fallback: after it comes the path below the state directory */
 	const char *path, *example;
 	size_t offset;
-} stores[FAMILIES] = {
-	[TASKS] = {"tasks", "sqlite:", "/sluice.db", "sqlite:${STATE}/sluice.db", offsetof(struct conf_model, tasks)},
-	[OBJECTS] = {"objects", "file:", "/objects", "file:${STATE}/objects", offsetof(struct conf_model, objects)},
-	[BUS] = {"bus", "direct:", NULL, "direct", offsetof(struct conf_model, bus)},
-	[LIMITS] = {"limits", "local:", NULL, "local", offsetof(struct conf_model, limits)},
-	[WAREHOUSE] = {"warehouse", "chdb:", "/warehouse", "chdb:${STATE}/warehouse",
-		       offsetof(struct conf_model, warehouse)}
+} stores[CONF_FAMILIES] = {
+	[CONF_TASKS] = {"tasks", "sqlite:", "/sluice.db", "sqlite:${STATE}/sluice.db",
+			offsetof(struct conf_model, tasks)},
+	[CONF_OBJECTS] = {"objects", "file:", "/objects", "file:${STATE}/objects",
+			  offsetof(struct conf_model, objects)},
+	[CONF_BUS] = {"bus", "direct:", NULL, "direct", offsetof(struct conf_model, bus)},
+	[CONF_LIMITS] = {"limits", "local:", NULL, "local", offsetof(struct conf_model, limits)},
+	[CONF_WAREHOUSE] = {"warehouse", "chdb:", "/warehouse", "chdb:${STATE}/warehouse",
+			    offsetof(struct conf_model, warehouse)}
 };
 
-static bool in_mix(size_t mix, enum family family, const char *scheme)
+static bool in_mix(size_t mix, enum conf_family family, const char *scheme)
 {
 	return str_eq(mixes[mix][family], scheme);
 }
 
-static bool built(enum family family, const char *scheme)
+static bool built(enum conf_family family, const char *scheme)
 {
 	for (size_t mix = 0; mix < MIXES; mix++)
 		if (in_mix(mix, family, scheme))
@@ -70,7 +72,7 @@ static bool built(enum family family, const char *scheme)
 	return false;
 }
 
-static void complain_not_built(struct conf_walk *walk, const struct conf_node *node, enum family family,
+static void complain_not_built(struct conf_walk *walk, const struct conf_node *node, enum conf_family family,
 			       const char *scheme)
 {
 	struct buf list;
@@ -83,7 +85,7 @@ static void complain_not_built(struct conf_walk *walk, const struct conf_node *n
 	buf_fini(&list);
 }
 
-static void complain_unknown(struct conf_walk *walk, const struct conf_node *node, enum family family,
+static void complain_unknown(struct conf_walk *walk, const struct conf_node *node, enum conf_family family,
 			     const char *scheme)
 {
 	const char *names[SCHEMES];
@@ -97,19 +99,20 @@ static void complain_unknown(struct conf_walk *walk, const struct conf_node *nod
 }
 
 /* Returns the scheme when the URL is one of the family and built, else NULL after reporting. */
-static const char *check_store(struct conf_walk *walk, const struct conf_node *node, enum family family,
-			       const char *url)
+static const char *check_store(struct conf_walk *walk, const struct conf_root *root, const struct conf_node *node,
+			       enum conf_family family, const char *url)
 {
 	const char *colon = strchr(url, ':');
 	char *scheme = arena_strndup(walk->arena, url, colon != NULL ? (size_t)(colon - url) : 0);
 	const struct scheme *found = NULL;
+	struct error err;
 
 	if (colon == NULL) {
 		conf_complain(walk, node, NULL, "must be a URL such as %s, not %s", stores[family].example,
 			      conf_show(walk, node, NULL));
 		return NULL;
 	}
-	if (family == LIMITS && str_eq(scheme, "rediss")) {
+	if (family == CONF_LIMITS && str_eq(scheme, "rediss")) {
 		conf_complain(walk, node, NULL, "\"rediss:\" cannot be had: the Redis client library has no TLS here");
 		return NULL;
 	}
@@ -125,25 +128,25 @@ static const char *check_store(struct conf_walk *walk, const struct conf_node *n
 	} else if (found->rest == ABSOLUTE_PATH && colon[1] != '/') {
 		conf_complain(walk, node, NULL, "\"%s:\" needs an absolute path, such as %s", scheme,
 			      stores[family].example);
-	} else if (found->rest == HOSTS && (!str_starts(colon, "://") || strchr("/?#", colon[3]) != NULL)) {
-		conf_complain(walk, node, NULL, "\"%s:\" needs a host, such as %s://HOST/DATABASE", scheme, scheme);
 	} else if (found->rest == SLASHES && !str_starts(colon, "://")) {
 		conf_complain(walk, node, NULL, "\"%s:\" needs two slashes, such as %s://USER@HOST/DATABASE", scheme,
 			      scheme);
+	} else if (root->catalogue->check_url != NULL && root->catalogue->check_url(family, url, &err) < 0) {
+		conf_complain(walk, node, NULL, "%s", err.text);
 	} else {
 		return found->same_as != NULL ? found->same_as : scheme;
 	}
 	return NULL;
 }
 
-static void check_mix(struct conf_walk *walk, const struct conf_node *node, const char *const used[FAMILIES])
+static void check_mix(struct conf_walk *walk, const struct conf_node *node, const char *const used[CONF_FAMILIES])
 {
 	for (size_t mix = 0; mix < MIXES; mix++) {
 		size_t family = 0;
 
-		while (family < FAMILIES && in_mix(mix, (enum family)family, used[family]))
+		while (family < CONF_FAMILIES && in_mix(mix, (enum conf_family)family, used[family]))
 			family++;
-		if (family == FAMILIES)
+		if (family == CONF_FAMILIES)
 			return;
 	}
 	conf_complain(walk, node, NULL, "these stores do not go together; flows.yaml(5) lists the mixes that do");
@@ -152,10 +155,10 @@ static void check_mix(struct conf_walk *walk, const struct conf_node *node, cons
 void conf_stores_check(struct conf_walk *walk, const struct conf_node *file, struct conf_root *root)
 {
 	const struct conf_node *section = conf_child(file, "stores");
-	const char *used[FAMILIES];
+	const char *used[CONF_FAMILIES];
 	bool complete = true;
 
-	for (size_t i = 0; i < FAMILIES; i++) {
+	for (size_t i = 0; i < CONF_FAMILIES; i++) {
 		const struct conf_node *node = conf_child(section, stores[i].key);
 		const char **url = conf_field(&root->model, stores[i].offset);
 
@@ -167,7 +170,9 @@ void conf_stores_check(struct conf_walk *walk, const struct conf_node *file, str
 		for (size_t j = 0; *url != NULL && j < SCHEMES; j++)
 			if (schemes[j].family == i && schemes[j].rest == NOTHING && str_eq(schemes[j].name, *url))
 				*url = arena_printf(walk->arena, "%s:", schemes[j].name);
-		used[i] = *url != NULL ? check_store(walk, node != NULL ? node : file, (enum family)i, *url) : NULL;
+		used[i] = *url != NULL ? check_store(walk, root, node != NULL ? node : file,
+						      (enum conf_family)i, *url)
+				       : NULL;
 		complete = complete && used[i] != NULL;
 	}
 	walk->context = "stores: ";

@@ -53,8 +53,10 @@ struct limiter {
 };
 
 struct limit_ops {
+	/* Whether rest, the URL after "scheme:", can be one; opens nothing. */
+	int (*check)(const char *scheme, const char *rest, struct error *err);
 	/*
-	 * rest is the URL after "scheme:". The driver makes its own struct and calls
+	 * The driver makes its own struct and calls
 	 * limit_init on its first member when nothing can fail any more.
 	 */
 	struct limiter *(*open)(struct loop *loop, const char *scheme, const char *rest,

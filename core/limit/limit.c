@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/buf.h"
+#include "base/scheme.h"
 #include "base/str.h"
 #include "base/uuid.h"
 #include "limit/driver.h"
@@ -33,32 +33,18 @@ static const struct driver {
 
 static const struct driver *find_driver(const char *url, struct error *err)
 {
-	size_t len = strcspn(url, ":");
-	struct buf known;
-
-	if (str_starts(url, "rediss:")) {
-		error_set(err, ERR_INPUT,
-			  "rediss: cannot be had, the Redis client library has no TLS: use redis: through "
-			  "a tunnel, or redis+unix:");
-		return NULL;
-	}
-	buf_init(&known);
-	for (size_t i = 0; i < DRIVERS; i++) {
-		if (url[len] == ':' && strlen(drivers[i].scheme) == len &&
-		    strncmp(url, drivers[i].scheme, len) == 0) {
-			buf_fini(&known);
-			return &drivers[i];
-		}
-		buf_printf(&known, "%s%s:", i > 0 ? ", " : "", drivers[i].scheme);
-	}
-	error_set(err, ERR_INPUT, "no driver of limits for this URL (there are: %s)", known.data);
-	buf_fini(&known);
+	if (!str_starts(url, "rediss:"))
+		return scheme_find(drivers, DRIVERS, sizeof(drivers[0]), url, "limits", err);
+	error_set(err, ERR_INPUT, "rediss: cannot be had, the Redis client library has no TLS: use redis: through "
+		  "a tunnel, or redis+unix:");
 	return NULL;
 }
 
 int limit_check_url(const char *url, struct error *err)
 {
-	return find_driver(url, err) != NULL ? 0 : -1;
+	const struct driver *driver = find_driver(url, err);
+
+	return driver == NULL ? -1 : driver->ops->check(driver->scheme, scheme_rest(url), err);
 }
 
 struct limiter *limit_open(struct loop *loop, const char *url, const struct limit_options *options,
@@ -69,7 +55,7 @@ struct limiter *limit_open(struct loop *loop, const char *url, const struct limi
 
 	if (driver == NULL)
 		return NULL;
-	limiter = driver->ops->open(loop, driver->scheme, url + strlen(driver->scheme) + 1, options, err);
+	limiter = driver->ops->open(loop, driver->scheme, scheme_rest(url), options, err);
 	if (limiter == NULL)
 		error_prefix(err, "limits");
 	return limiter;

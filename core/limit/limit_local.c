@@ -45,14 +45,15 @@ struct limiter *limit_local_open(struct loop *loop, const char *name, const stru
 	return NULL;
 }
 
+static int local_check(const char *scheme, const char *rest, struct error *err)
+{
+	return *rest == '\0' ? 0 : error_set(err, ERR_INPUT, "nothing may follow \"%s:\"", scheme);
+}
+
 static struct limiter *local_open(struct loop *loop, const char *scheme, const char *rest,
 				  const struct limit_options *options, struct error *err)
 {
-	if (*rest != '\0') {
-		error_set(err, ERR_INPUT, "nothing may follow \"%s:\"", scheme);
-		return NULL;
-	}
-	return limit_local_open(loop, FILE_NAME, options, err);
+	return local_check(scheme, rest, err) == 0 ? limit_local_open(loop, FILE_NAME, options, err) : NULL;
 }
 
 static void local_close(struct limiter *limiter)
@@ -197,4 +198,4 @@ static void local_request(struct limiter *limiter, struct limit_request *request
 	limit_request_free(request);
 }
 
-const struct limit_ops limit_local_ops = {local_open, local_request, local_close};
+const struct limit_ops limit_local_ops = {local_check, local_open, local_request, local_close};

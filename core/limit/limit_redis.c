@@ -503,4 +503,14 @@ static struct limiter *redis_open(struct loop *loop, const char *scheme, const c
 	return &redis->base;
 }
 
-const struct limit_ops limit_redis_ops = {redis_open, redis_request, redis_close};
+static int redis_check(const char *scheme, const char *rest, struct error *err)
+{
+	struct arena *arena = arena_new();
+	struct redis_target target;
+	int status = redis_url_parse(rest, str_eq(scheme, "redis+unix"), arena, &target, err);
+
+	arena_free(&arena);
+	return status;
+}
+
+const struct limit_ops limit_redis_ops = {redis_check, redis_open, redis_request, redis_close};

@@ -13,7 +13,9 @@
 #include "conf/errors.h"
 #include "conf/model.h"
 #include "conf/yaml.h"
+#include "limit/limit.h"
 #include "plugin/plugin.h"
+#include "warehouse/warehouse.h"
 
 static const char *given(const char *option, const char *variable, const char *otherwise)
 {
@@ -61,6 +63,23 @@ static const char *file_folders(const struct setup *setup, const struct conf_fil
 	return list;
 }
 
+/* Objects have no driver yet: conf knows what it needs to of their URLs. */
+static int check_url(enum conf_family family, const char *url, struct error *err)
+{
+	switch (family) {
+	case CONF_TASKS:
+		return store_check_url(url, err);
+	case CONF_BUS:
+		return bus_check_url(url, err);
+	case CONF_LIMITS:
+		return limit_check_url(url, err);
+	case CONF_WAREHOUSE:
+		return warehouse_check_url(url, err);
+	default:
+		return 0;
+	}
+}
+
 int setup_load(struct setup *setup, const struct setup_options *options, bool needed,
 	       plugin_refused_fn *refused, void *user, struct buf *wrong)
 {
@@ -77,6 +96,7 @@ int setup_load(struct setup *setup, const struct setup_options *options, bool ne
 		     : conf_read_text(setup->file, "version: 1\n", &env, &errors);
 	folders = given(options->plugins, "SLUICE_PLUGIN_PATH", file_folders(setup, file));
 	setup->catalogue = conf_catalogue_new();
+	setup->catalogue->check_url = check_url;
 	if (file == NULL) {
 		conf_errors_print(&errors, wrong);
 	} else if (plugin_discover(setup->program, folders, setup->catalogue, refused, user, &err) < 0) {

@@ -25,6 +25,8 @@ struct store {
 
 struct store_ops {
 	bool shared;			/* by several nodes */
+	/* Whether rest, the URL after "scheme:", can be one; opens nothing. NULL: it can. */
+	int (*check)(const char *rest, struct error *err);
 	const char *scheme;		/* "sqlite": what stands before the first ':' of the URL */
 	/*
 	 * Connects, creates and migrates (create) or refuses. base holds loop and

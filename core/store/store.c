@@ -8,11 +8,12 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/scheme.h"
 #include "base/str.h"
 
 #define STORE_CHECK(store) assert((store) != NULL && (store)->magic == STORE_MAGIC)
 
-static const struct {
+static const struct driver {
 	const char *scheme;
 	const struct store_ops *ops;
 } drivers[] = {
@@ -22,6 +23,7 @@ static const struct {
 	{"postgres", &store_postgres_ops},
 #endif
 };
+#define DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
 
 const char *task_status_name(enum task_status status)
 {
@@ -102,26 +104,18 @@ void store_row_payload(struct store_outbox_row *row, char *text, size_t len)
 
 static const struct store_ops *find_driver(const char *url, struct error *err)
 {
-	struct buf known;
-	size_t i;
+	const struct driver *driver = scheme_find(drivers, DRIVERS, sizeof(drivers[0]), url, "task store", err);
 
-	for (i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
-		size_t len = strlen(drivers[i].scheme);
-
-		if (strncmp(url, drivers[i].scheme, len) == 0 && url[len] == ':')
-			return drivers[i].ops;
-	}
-	buf_init(&known);
-	for (i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
-		buf_printf(&known, "%s%s:", i > 0 ? ", " : "", drivers[i].scheme);
-	error_set(err, ERR_INPUT, "no task store driver for this URL (there are: %s)", known.data);
-	buf_fini(&known);
-	return NULL;
+	return driver != NULL ? driver->ops : NULL;
 }
 
 int store_check_url(const char *url, struct error *err)
 {
-	return find_driver(url, err) != NULL ? 0 : -1;
+	const struct store_ops *ops = find_driver(url, err);
+
+	if (ops == NULL)
+		return -1;
+	return ops->check != NULL ? ops->check(scheme_rest(url), err) : 0;
 }
 
 static void fill_in(struct store_options *options)

@@ -585,9 +585,20 @@ static int ensure_tables(struct store *base, const struct store_table *const *ta
 	return pg_blocking(&opening.store->target, base->options.busy_ms, open_tables, &opening, err);
 }
 
+static int check(const char *rest, struct error *err)
+{
+	struct pg_target target;
+
+	if (pg_target_parse(&target, rest, err) < 0)
+		return -1;
+	pg_target_free(&target);
+	return 0;
+}
+
 const struct store_ops store_postgres_ops = {
 	.scheme = "postgresql",
 	.shared = true,
+	.check = check,
 	.open = driver_open,
 	.close = driver_close,
 	.ensure_tables = ensure_tables,

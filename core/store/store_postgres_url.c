@@ -148,16 +148,17 @@ static void add_defaults(struct pg_target *target, size_t *count)
 int pg_target_parse(struct pg_target *target, const char *rest, struct error *err)
 {
 	PQconninfoOption *options, *option;
-	char *message = NULL;
+	char *message = NULL, told[200] = "";
 	size_t count = 0;
 
 	target->arena = arena_new();
 	options = PQconninfoParse(arena_printf(target->arena, "postgresql:%s", rest), &message);
 	if (options == NULL) {
 		/* Most of its messages show a part of the URL, which may be the password. */
+		if (message != NULL && str_starts(message, "invalid URI query parameter"))
+			pg_message(told, sizeof(told), message);
 		error_set(err, ERR_INPUT, "the task store's URL is not one that PostgreSQL knows%s%s",
-			  message != NULL && str_starts(message, "invalid URI query parameter") ? ": " : "",
-			  message != NULL && str_starts(message, "invalid URI query parameter") ? message : "");
+			  *told != '\0' ? ": " : "", told);
 		PQfreemem(message);
 		pg_target_free(target);
 		return -1;

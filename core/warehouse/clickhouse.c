@@ -408,9 +408,20 @@ static int clickhouse_insert(void *state, const struct driver_insert *insert, in
 	return rc;
 }
 
+static int clickhouse_check(const char *rest, struct error *err)
+{
+	struct arena *arena = arena_new();
+	struct clickhouse_url parts;
+	int status = clickhouse_url_parse(rest, false, arena, &parts, err);
+
+	arena_free(&arena);
+	return status;
+}
+
 #define OPS(name, opener) { \
-	.scheme = name, .quorum = true, .table_bytes = TABLE_BYTES, .open = opener, \
-	.hosts = clickhouse_hosts, .silent = clickhouse_silent, .since = clickhouse_since, .close = clickhouse_close, .query = clickhouse_query, .insert = clickhouse_insert \
+	.scheme = name, .quorum = true, .table_bytes = TABLE_BYTES, .check = clickhouse_check, .open = opener, \
+	.hosts = clickhouse_hosts, .silent = clickhouse_silent, .since = clickhouse_since, \
+	.close = clickhouse_close, .query = clickhouse_query, .insert = clickhouse_insert \
 }
 
 const struct warehouse_ops warehouse_clickhouse = OPS("clickhouse", clickhouse_open);

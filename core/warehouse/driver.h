@@ -61,9 +61,11 @@ struct warehouse_ops {
 	bool quorum;			/* insert_quorum means something */
 	size_t table_bytes;		/* the most that a driver_table may hold */
 
+	/* Whether rest, what follows "scheme:", can be one; opens nothing. NULL: it can. */
+	int (*check)(const char *rest, struct error *err);
+
 	/*
-	 * Connects, now or with the first call. rest is what follows "scheme:",
-	 * several hosts and a database included; the driver chooses among its
+	 * Connects, now or with the first call. rest: several hosts and a database included; the driver chooses among its
 	 * hosts by itself. ERR_INPUT when repeating cannot help, ERR_BUSY when
 	 * somebody else has it, else ERR_IO.
 	 */

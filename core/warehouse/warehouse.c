@@ -140,6 +140,16 @@ void warehouse_close(struct warehouse **wh)
 	mem_free(wh);
 }
 
+int warehouse_check_url(const char *url, struct error *err)
+{
+	const char *rest;
+	const struct warehouse_ops *ops = driver_of(url, &rest);
+
+	if (!ops)
+		return error_set(err, ERR_INPUT, "no warehouse driver for this URL");
+	return ops->check ? ops->check(rest, err) : 0;
+}
+
 bool warehouse_remote(const char *url)
 {
 	const char *rest;

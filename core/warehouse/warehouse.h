@@ -63,6 +63,8 @@ struct warehouse *warehouse_open(const char *url, const struct warehouse_options
 void warehouse_close(struct warehouse **wh);
 /* borrowed, as long as the handle */
 const struct warehouse_features *warehouse_features(const struct warehouse *wh);
+/* 0, or -1 and err when no driver takes the URL. Opens nothing. */
+int warehouse_check_url(const char *url, struct error *err);
 /* Whether the URL is of servers, which may be away while this process runs. */
 bool warehouse_remote(const char *url);
 /* The database that the URL names, in arena, or NULL. The URL is not checked otherwise. */

@@ -293,6 +293,28 @@ def test_a_bad_configuration_is_refused_with_its_places(run):
         assert not os.path.exists(daemon.state)
 
 
+@pytest.mark.parametrize("key, url, reason", [
+    ("tasks", "postgresql://h/x?nosuch=1", "nosuch"),
+    ("bus", "amqp://u:geheim@/x", "must look like amqp://"),
+    ("bus", "amqp://u:geheim@h/x?heartbeet=1", "known are queues, heartbeat"),
+    ("warehouse", "clickhouse://u:geheim@h:99999/x", "must look like clickhouse://"),
+    ("warehouse", "clickhouse://h/x?compression=lz5", "lz5"),
+])
+def test_a_bad_url_is_refused_with_its_place(run, key, url, reason):
+    daemon = run()
+    with open(daemon.config) as config:
+        lines = config.read().splitlines()
+    number = next(i for i, line in enumerate(lines) if line.startswith(f"  {key}:"))
+    lines[number] = f"  {key}: {url}"
+    with open(daemon.config, "w") as config:
+        config.write("\n".join(lines) + "\n")
+    done = subprocess.run([SLUICED, "-n", "-f", daemon.config, "--state", daemon.state],
+                          env=daemon.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "geheim" not in done.stderr
+    assert f"{daemon.config}:{number + 1}:{len(key) + 5}: stores: {key}: " in done.stderr
+    assert reason in done.stderr
+
+
 def test_without_a_section_every_sink_runs(run):
     daemon = run()
     with open(daemon.config) as text:

@@ -87,7 +87,7 @@ static void fake_close(struct limiter *limiter)
 	mem_release(fake);
 }
 
-static const struct limit_ops fake_ops = {NULL, fake_request, fake_close};
+static const struct limit_ops fake_ops = {.request = fake_request, .close = fake_close};
 
 static int setup(void **state)
 {
