@@ -25,7 +25,8 @@ static const struct store_column columns[] = {
 	{"handle", STORE_TEXT, STORE_KEEP, true},
 };
 static const struct store_table profile = {"bench_profile", "profile_id", true, columns, 2, NULL, 0};
-static const struct store_options options = {.status_queues = "scrape_request_log_events"};
+/* Patient, for it is also the load under which tests make servers fail. */
+static const struct store_options options = {.status_queues = "scrape_request_log_events", .busy_ms = 300000};
 
 static void die(const struct error *err)
 {

@@ -684,11 +684,11 @@ static void test_a_handle_per_thread(void **state)
 
 enum { BATCH = 20000 };
 
-static int child_insert(void)
+/* Numbers its batches from base + 1 on. */
+static int child_insert(uint64_t base)
 {
 	struct native_block *block;
 	struct error err = {0};
-	struct buf out;
 	char padding[400];
 
 	wh = warehouse_open(url, NULL, &err);
@@ -698,9 +698,7 @@ static int child_insert(void)
 	}
 	memset(padding, 'p', sizeof(padding));
 	block = id_table("killed");
-	buf_init(&out);
-	must(warehouse_query(wh, "SELECT max(n) FROM " DB ".killed", "TSV", 0, &out, &err), &err);
-	for (uint64_t n = strtoull(out.data, NULL, 10) + 1;; n++) {
+	for (uint64_t n = base + 1;; n++) {
 		native_block_clear(block);
 		for (size_t i = 0; i < BATCH; i++) {
 			native_put_string(block, 0, padding, sizeof(padding), NULL);
@@ -716,12 +714,16 @@ static int child_insert(void)
 	}
 }
 
-/* Says which batch is the last, and fails when one is there in part. */
-static int child_verify(void)
+/*
+ * Says which batch after base is the last, and fails when one is there in part
+ * or twice: also of those before, which a server may have finished without us.
+ */
+static int child_verify(uint64_t base)
 {
 	struct error err = {0};
 	uint64_t last;
 	struct buf out;
+	char sql[200];
 
 	wh = warehouse_open(url, NULL, &err);
 	if (!wh) {
@@ -734,8 +736,9 @@ static int child_verify(void)
 		fprintf(stderr, "batches in part: %s%s\n", out.data ? out.data : "", err.text);
 		return 1;
 	}
-	if (warehouse_query(wh, "SELECT max(n), uniqExact(n) = max(n) FROM " DB ".killed", "TSV", 0, &out,
-			    &err) < 0 || !str_ends(out.data, "\t1\n")) {
+	snprintf(sql, sizeof(sql), "SELECT max(n), max(n) - %" PRIu64 " = uniqExact(n) FROM " DB ".killed "
+		 "WHERE n > %" PRIu64, base, base);
+	if (warehouse_query(wh, sql, "TSV", 0, &out, &err) < 0 || !str_ends(out.data, "\t1\n")) {
 		fprintf(stderr, "batches are missing: %s%s\n", out.data ? out.data : "", err.text);
 		return 1;
 	}
@@ -745,11 +748,13 @@ static int child_verify(void)
 	return write(STDOUT_FILENO, &last, sizeof(last)) == sizeof(last) ? 0 : 1;
 }
 
-static pid_t start_child(const char *role, const char *child_url, int *out_r)
+static pid_t start_child(const char *role, const char *child_url, uint64_t base, int *out_r)
 {
+	char number[24];
 	int pipe_fds[2];
 	pid_t pid;
 
+	snprintf(number, sizeof(number), "%" PRIu64, base);
 	assert_int_equal(pipe(pipe_fds), 0);
 	pid = fork();
 	assert_true(pid >= 0);
@@ -757,7 +762,7 @@ static pid_t start_child(const char *role, const char *child_url, int *out_r)
 		dup2(pipe_fds[1], STDOUT_FILENO);
 		close(pipe_fds[0]);
 		close(pipe_fds[1]);
-		execl("/proc/self/exe", "warehouse_test", role, child_url, (char *)NULL);
+		execl("/proc/self/exe", "warehouse_test", role, child_url, number, (char *)NULL);
 		_exit(127);
 	}
 	close(pipe_fds[1]);
@@ -802,11 +807,12 @@ static void test_kill_in_mid_insert(void **state)
 	snprintf(child_url, sizeof(child_url), "chdb:%s/data", dir);
 	for (int round = 0; round < 10; round++) {
 		int fd, status;
-		pid_t pid = start_child("--insert", chdb ? child_url : url, &fd);
+		uint64_t base = (uint64_t)round * 1000000;	/* never a number again that is still under way */
+		pid_t pid = start_child("--insert", chdb ? child_url : url, base, &fd);
 		uint64_t inserted = last_number(pid, fd, true, &status), seen;
 
 		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-		pid = start_child("--verify", chdb ? child_url : url, &fd);
+		pid = start_child("--verify", chdb ? child_url : url, base, &fd);
 		seen = last_number(pid, fd, false, &status);
 		assert_true(WIFEXITED(status));
 		assert_int_equal(WEXITSTATUS(status), 0);
@@ -824,7 +830,7 @@ static void test_directory_in_use(void **state)
 	(void)state;
 	if (!str_starts(url, "chdb:"))
 		skip();
-	pid = start_child("--busy", url, &fd);
+	pid = start_child("--busy", url, 0, &fd);
 	last_number(pid, fd, false, &status);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
@@ -904,10 +910,12 @@ int main(int argc, char **argv)
 	const char *off = getenv("SLUICE_NO_CHDB");
 	int rc;
 
-	if (argc > 2) {
+	if (argc > 3) {
+		uint64_t base = strtoull(argv[3], NULL, 10);
+
 		url = argv[2];
-		return str_eq(argv[1], "--insert") ? child_insert() :
-			str_eq(argv[1], "--verify") ? child_verify() : child_busy();
+		return str_eq(argv[1], "--insert") ? child_insert(base) :
+			str_eq(argv[1], "--verify") ? child_verify(base) : child_busy();
 	}
 	url = argc > 1 ? argv[1] : "chdb:";
 #ifdef __SANITIZE_ADDRESS__
