@@ -17,56 +17,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <sluice/sink.h>
-
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/uuid.h"
 #include "loop/loop.h"
+#include "profile_sink.h"
 #include "sink/consumer.h"
 #include "sink/table.h"
 #include "store/store_sync.h"
 
-#define QUEUE "profile_log_events_q"
 #define TASK_EVENTS 100
 #define GROUP 25
-
-static const struct sl_sink_column columns[] = {
-	{"event_id", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"source", "String", NULL, SL_COLUMN_NEEDED, NULL},
-	{"platform", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"profile_id", "String", NULL, SL_COLUMN_NEEDED, NULL},
-	{"handle", "Nullable(String)", NULL, SL_COLUMN_NEEDED, NULL},
-	{"event_timestamp", "DateTime", NULL, SL_COLUMN_NEEDED, NULL},
-	{"insert_timestamp", "DateTime", NULL, SL_COLUMN_NOW, NULL},
-	{"metrics", "String", NULL, SL_COLUMN_NEEDED | SL_COLUMN_OBJECT, NULL},
-	{"dimensions", "String", NULL, SL_COLUMN_NEEDED | SL_COLUMN_OBJECT, NULL},
-	SL_END_OF_SINK_COLUMNS
-};
-static const char *const prefix[] = {"platform", "profile_id", "event_timestamp", NULL};
-static const struct sl_sink sink = SL_SINK_INIT(
-	.name = "profile_log_events", .queue = QUEUE, .exchange = "beat.dx", .key = "profile_log_events",
-	.table = "profile_log_events", .columns = columns, .engine = "MergeTree",
-	.partition_by = "toYYYYMM(event_timestamp)", .order_by = "platform, profile_id, event_timestamp",
-	.identity = "event_id", .prefix = prefix, .time_column = "event_timestamp");
 
 static void die(const struct error *err)
 {
 	fprintf(stderr, "sink_bench: %s\n", err->text);
 	exit(1);
-}
-
-static void add_event(struct buf *events, unsigned int number)
-{
-	char id[UUID_TEXT_SIZE];
-
-	buf_printf(events, "{\"event_id\":\"%s\",\"source\":\"graphapi\",\"platform\":\"INSTAGRAM\","
-		   "\"profile_id\":\"1784140%07u\",\"handle\":\"some.handle.%u\","
-		   "\"event_timestamp\":\"2026-11-%02u 12:34:56\",\"metrics\":{\"followers\":%u,\"following\":312,"
-		   "\"media_count\":1045,\"engagement\":0.0312},\"dimensions\":{\"full_name\":\"Somebody Famous\","
-		   "\"bio\":\"Photographs of mountains, rivers and the people between them; prints on request\","
-		   "\"external_url\":\"https://example.org/somebody\",\"is_private\":false,\"is_verified\":true,"
-		   "\"profile_pic_url\":\"https://cdn.example.org/p/%u.jpg\"}}\n", uuid_random(id), number % 9999999,
-		   number, number % 28 + 1, number * 7, number);
 }
 
 static void fill(struct store_sync *sync, size_t tasks, uint32_t *number)

@@ -2,9 +2,9 @@
 /*
  * How many tasks per second a store takes through claim and commit: each
  * process claims in batches, and commits each batch as one group with 5 events
- * and one upsert per task.
+ * and one upsert per task. -c: only claims, of tasks that are there already.
  *
- *     bench/store_bench [-u URL] [-p PROCESSES] [-n TASKS] [-b BATCH]
+ *     bench/store_bench [-c] [-u URL] [-p PROCESSES] [-n TASKS] [-b BATCH]
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -80,6 +80,32 @@ static void fill(struct buf *events, size_t len)
 	}
 }
 
+/* Of tasks that somebody else has made. */
+static void claim_only(const char *url, size_t batch, size_t tasks)
+{
+	static const char *const flows[] = {"bench"};
+	struct store_sync *sync = open_store(url);
+	struct error err = {.code = ERR_NONE};
+	struct store_claim claim = {
+		.flows = flows, .slots = &batch, .flow_count = 1, .worker = "bench", .lease_ms = 3600000};
+	struct arena *arena = arena_new();
+	struct task_row *rows;
+	size_t count, total = 0;
+
+	while (total < tasks) {
+		arena_reset(arena);
+		if (store_sync_claim(sync, &claim, arena, &rows, &count, &err) < 0)
+			die(&err);
+		if (count == 0) {
+			fprintf(stderr, "store_bench: %zu tasks to claim, not %zu\n", total, tasks);
+			exit(1);
+		}
+		total += count;
+	}
+	arena_free(&arena);
+	store_sync_close(&sync);
+}
+
 static void work(const char *url, size_t batch)
 {
 	static const char *const flows[] = {"bench"};
@@ -143,10 +169,11 @@ int main(int argc, char **argv)
 {
 	const char *url = "sqlite:store_bench.db";
 	size_t processes = 1, tasks = 20000, batch = 50, i;
-	int option;
+	int option, status, failed = 0;
+	bool only = false;
 	int64_t start;
 
-	while ((option = getopt(argc, argv, "u:p:n:b:")) != -1) {
+	while ((option = getopt(argc, argv, "cu:p:n:b:")) != -1) {
 		if (option == 'u')
 			url = optarg;
 		else if (option == 'p')
@@ -155,20 +182,31 @@ int main(int argc, char **argv)
 			tasks = strtoul(optarg, NULL, 10);
 		else if (option == 'b')
 			batch = strtoul(optarg, NULL, 10);
+		else if (option == 'c')
+			only = true;
 		else
 			return 2;
 	}
-	submit(url, tasks);
+	if (!only)
+		submit(url, tasks);
 	fflush(stdout);
 	start = clock_mono_ms();
 	for (i = 0; i < processes; i++) {
 		if (fork() == 0) {
-			work(url, batch);
+			if (only)
+				claim_only(url, batch, tasks / processes);
+			else
+				work(url, batch);
 			_exit(0);
 		}
 	}
-	while (wait(NULL) > 0)
-		;
+	while (wait(&status) > 0)
+		failed |= status != 0;
+	if (only) {
+		printf("claim: %zu processes, batches of %zu: %.0f tasks/s\n", processes, batch,
+		       (double)(tasks / processes * processes) * 1000.0 / (double)(clock_mono_ms() - start));
+		return failed;
+	}
 	printf("claim+commit: %zu processes, batches of %zu: %.0f tasks/s, %.0f events/s\n", processes, batch,
 	       (double)tasks * 1000.0 / (double)(clock_mono_ms() - start),
 	       (double)tasks * EVENTS * 1000.0 / (double)(clock_mono_ms() - start));

@@ -55,3 +55,6 @@ if HAVE_POSTGRESQL
 SYSTEM_TESTS += tests/system/test_relay.py
 endif
 endif
+
+# The measurements' own arguments and arithmetic.
+SYSTEM_TESTS += tests/system/test_bench.py

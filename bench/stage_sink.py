@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the broker into the warehouse, and decoding alone."""
+import contextlib
+import os
+import re
+import subprocess
+import urllib.parse
+
+import rig as rigs
+from report import Run, Target
+
+QUEUE = "profile_log_events_q"
+TABLE = "_e.profile_log_events"
+CONFIG = """\
+version: 1
+stores:
+  tasks: sqlite:${{STATE}}/sluice.db
+  bus: {bus}
+  warehouse: {warehouse}
+sinks:
+  profile_log_events: {{}}
+"""
+
+
+class Sink:
+    """A queue full of events, and who empties it into the table."""
+
+    def __init__(self, rig):
+        self.rig = rig
+
+    def prepare(self):
+        self.broker, self.warehouse = self.rig.rabbitmq(), self.rig.clickhouse()
+        self.warehouse.query("CREATE DATABASE IF NOT EXISTS _e")
+        self.config = CONFIG.format(bus=self.broker.url(), warehouse=self.warehouse.url(database="_e"))
+        with rigs.Sluiced(self.rig, self.config) as sluiced:	# makes queue and table
+            sluiced.start()
+
+    def finish(self):
+        self.warehouse.query(f"TRUNCATE TABLE IF EXISTS {TABLE}")
+
+    def fill(self, events):
+        """The queue with exactly so many events, the table with none."""
+        self.warehouse.query(f"TRUNCATE TABLE IF EXISTS {TABLE}")
+        if self.rig.shared is not None:
+            command = [self.rig.compiled("fill"), QUEUE, str(events), str(self.per_message)]
+        else:
+            command = [os.path.join(self.rig.build, "bench/queue_fill"), self.broker.url(), QUEUE, str(events),
+                       str(self.per_message)]
+        done = rigs.run(command, env=self.rig.environment(), timeout=300)
+        if done.returncode != 0:
+            raise RuntimeError(f"filling the queue: {done.stdout}{done.stderr}")
+        self.rig.settle()
+
+    def rows(self):
+        return int(self.warehouse.query(f"SELECT count() FROM {TABLE}")[0][0])
+
+    def measure_sluice(self, events):
+        """The rate up to the last insert but one: after it the sink waits for the batch to grow, as it should."""
+        self.fill(events)
+        with rigs.Sluiced(self.rig, self.config) as sluiced:
+            start = sluiced.start(every=0.005)
+            watch = self.rig.meter({"sluiced": sluiced.pid, **self.rig.pids("rabbitmq", "clickhouse")}, self.name)
+            samples = sluiced.watch("sink_rows_total", events, 180)
+            used = watch.stop()
+        counted, distinct = self.warehouse.query(f"SELECT count(), uniqExact(event_id) FROM {TABLE}")[0]
+        if not int(counted) == int(distinct) == events:
+            raise RuntimeError(f"{events} events, {counted} rows, {distinct} distinct")
+        steady = samples[-2] if len(samples) > 1 and samples[-2][1] >= events / 2 else samples[-1]
+        return Run({"rate": steady[1] / (steady[0] - start), "until empty": events / (samples[-1][0] - start)},
+                   events, used)
+
+    def groups(self):
+        return self.rig.pids("rabbitmq", "clickhouse")
+
+
+class OneEvent(Sink):
+    name, what = "sink-one", "RabbitMQ to ClickHouse, one event per message; events/s"
+    contenders = ("sluice", "drain", "node_sinker", "go_sinker")
+    per_message = 1
+    targets = (Target("sluice", "rate", at_least=0.85, to="drain"),
+               Target("sluice", "rate", at_least=1.5, to="node_sinker"),
+               Target("sluice", "rate", at_least=4, to="go_sinker"))
+
+    def sizes(self):
+        """Events in the queue, and how many of them each contender takes: seconds for each."""
+        if self.rig.quick:
+            return 140000, {"drain": 80000, "node_sinker": 60000, "go_sinker": 20000}
+        return 400000, {"drain": 400000, "node_sinker": 300000, "go_sinker": 100000}
+
+    def measure(self, contender):
+        full, taken = self.sizes()
+        if contender == "sluice":
+            return self.measure_sluice(full)
+        count = taken[contender]
+        command, pattern = self.command(contender, count)
+        self.fill(count)
+        run = self.rig.reference(command, pattern, count, self.groups())
+        if contender != "drain" and self.rows() < count:
+            raise RuntimeError(f"{contender}: {self.rows()} rows of {count}")
+        return run
+
+    def command(self, contender, count):
+        if contender == "drain":
+            return [self.rig.compiled("drain"), QUEUE, str(count), "20000", "1000"], r"(\d+) messages/s"
+        if contender == "node_sinker":
+            return [*self.rig.node("node_sinker.js", "amqplib"), QUEUE, str(count), "10000", "5000"], r"= (\d+)/s"
+        return [self.rig.go_sinker(), "-q", QUEUE, "-n", str(count), "-c", "20", "-prefetch", "1"], r"= (\d+) events/s"
+
+
+class ManyEvents(Sink):
+    name, what = "sink-many", "RabbitMQ to ClickHouse, 100 events per message; events/s"
+    contenders = ("sluice", "insert")
+    per_message = 100
+    targets = (Target("sluice", "rate", at_least=0.6, to="insert"),)
+    file = None
+
+    def size(self):
+        return 600000 if self.rig.quick else 1500000
+
+    def measure(self, contender):
+        if contender == "sluice":
+            run = self.measure_sluice(self.size())
+            if self.file is None:
+                self.save()
+            return run
+        if self.file is None:		# the rows come from the table
+            self.measure_sluice(self.size())
+            self.save()
+        return self.measure_insert()
+
+    def address(self, query):
+        return f"http://127.0.0.1:{self.warehouse.port}/?" + urllib.parse.urlencode({"query": query})
+
+    def save(self):
+        """The rows in the order they were sent, as Native blocks of the server's own size."""
+        self.file = os.path.join(self.rig.fresh("native"), "rows")
+        query = f"SELECT * FROM {TABLE} ORDER BY length(assumeNotNull(handle)), handle FORMAT Native"
+        subprocess.run(["curl", "-sS", "--fail", "-o", self.file, self.address(query)], check=True, timeout=120)
+
+    def measure_insert(self):
+        self.warehouse.query(f"TRUNCATE TABLE IF EXISTS {TABLE}")
+        self.rig.settle()
+        run = self.rig.reference(
+            ["curl", "-sS", "--fail", "-X", "POST", "-H", "Expect:", "-T", self.file, "-w", "time %{time_total}\n",
+             self.address(f"INSERT INTO {TABLE} FORMAT Native")], r"time ([\d.]+)", self.size(), self.groups())
+        if self.rows() != self.size():
+            raise RuntimeError(f"insert: {self.rows()} rows of {self.size()}")
+        run.figures["rate"] = self.size() / run.figures["rate"]
+        return run
+
+    def finish(self):
+        super().finish()
+        if self.file is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.file)
+
+
+class Decode:
+    name, what = "decode", "decoding events of 500 bytes and encoding columns, one core; events/s"
+    contenders = ("sluice",)
+    targets = (Target("sluice", "rate", at_least=500000),)
+
+    def __init__(self, rig):
+        self.rig = rig
+
+    def prepare(self):
+        pass
+
+    def finish(self):
+        pass
+
+    def measure(self, _contender):
+        count = 1000000 if self.rig.quick else 3000000
+        done = rigs.run([os.path.join(self.rig.build, "bench/decode_bench"), "-n", str(count)])
+        found = re.search(r"cpu (\d+) events/s", done.stdout)
+        if done.returncode != 0 or not found:
+            raise RuntimeError(f"decode_bench: {done.stdout}{done.stderr}")
+        return Run({"rate": float(found.group(1))}, count)
+
+
+STAGES = (OneEvent, ManyEvents, Decode)
