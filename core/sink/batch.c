@@ -25,6 +25,8 @@
 #define SAMPLES 32
 #define UNKNOWN_TABLE 60
 #define UNKNOWN_DATABASE 81
+/* A batch so many times smaller than what its memory was made for gives that back. */
+#define SHRUNK 8
 
 struct batch *batch_new(void *owner)
 {
@@ -52,6 +54,22 @@ void batch_free(struct batch **handle)
 	buf_fini(&batch->body);
 	arena_free(&batch->arena);
 	mem_free(handle);
+}
+
+void batch_clear(struct batch *batch)
+{
+	struct batch kept = *batch;
+
+	list_remove(&batch->node);
+	native_block_free(&kept.block);
+	arena_reset(kept.arena);
+	buf_clear(&kept.body);
+	*batch = (struct batch){
+		.owner = kept.owner, .arena = kept.arena, .body = kept.body, .messages = kept.messages,
+		.message_cap = kept.message_cap, .tags = kept.tags, .rows = kept.rows, .row_cap = kept.row_cap,
+		.letters = kept.letters, .letter_cap = kept.letter_cap
+	};
+	list_init(&batch->node);
 }
 
 void batch_add(struct batch *batch, const struct bus_message *message)
@@ -153,21 +171,21 @@ struct attempt {
 	size_t refused;		/* rows refused so far */
 	size_t open;		/* rows open when it began */
 	bool sampled;
-	struct buf data, identities;
 };
 
 /* The same rows in the same order give the same token. */
 static void make_token(struct attempt *attempt, const uint32_t *rows, size_t count, char token[SHA256_TEXT_SIZE])
 {
+	struct buf *identities = &attempt->writer->identities;
 	struct warehouse_text id;
 
-	buf_clear(&attempt->identities);
+	buf_clear(identities);
 	for (size_t i = 0; i < count; i++) {
 		batch_identity(attempt->batch, attempt->writer->table, rows[i], &id);
-		buf_add(&attempt->identities, &id.len, sizeof(id.len));
-		buf_add(&attempt->identities, id.bytes, id.len);
+		buf_add(identities, &id.len, sizeof(id.len));
+		buf_add(identities, id.bytes, id.len);
 	}
-	sha256_hex(token, attempt->identities.data, attempt->identities.len);
+	sha256_hex(token, identities->data, identities->len);
 }
 
 static int insert(struct attempt *attempt, const uint32_t *rows, size_t count, struct error *err)
@@ -177,7 +195,7 @@ static int insert(struct attempt *attempt, const uint32_t *rows, size_t count, s
 	char token[SHA256_TEXT_SIZE], query_id[256];
 	struct warehouse_insert insert = {
 		.database = writer->table->database, .table = writer->table->name, .block = batch->block,
-		.data = &attempt->data, .query_id = query_id, .deadline_ms = writer->deadline_ms,
+		.data = &writer->data, .query_id = query_id, .deadline_ms = writer->deadline_ms,
 		.durability = writer->durability
 	};
 
@@ -187,11 +205,11 @@ static int insert(struct attempt *attempt, const uint32_t *rows, size_t count, s
 		make_token(attempt, rows, count, token);
 		insert.dedup_token = token;
 	}
-	buf_clear(&attempt->data);
+	buf_clear(&writer->data);
 	if (count == native_block_rows(batch->block))
-		native_block_encode(batch->block, 0, count, &attempt->data);
+		native_block_encode(batch->block, 0, count, &writer->data);
 	else
-		native_block_encode_rows(batch->block, rows, count, &attempt->data);
+		native_block_encode_rows(batch->block, rows, count, &writer->data);
 	if (warehouse_insert(writer->wh, &insert, err) < 0) {
 		writer_heard(writer, err);
 		return -1;
@@ -377,8 +395,6 @@ static void insert_all(struct batch *batch, struct writer *writer)
 	struct attempt attempt = { .batch = batch, .writer = writer };
 	int rc;
 
-	buf_init(&attempt.data);
-	buf_init(&attempt.identities);
 	rc = insert_open(&attempt);
 	if (rc == 0 && batch->accepted == 0 && attempt.refused > ALL_BAD_ROWS)
 		rc = table_is_at_fault(&attempt, &(struct error){ .text = "one by one" });
@@ -386,8 +402,29 @@ static void insert_all(struct batch *batch, struct writer *writer)
 		add_refused(batch);
 	else if (batch->accepted == 0)
 		forget_refusals(batch);
-	buf_fini(&attempt.data);
-	buf_fini(&attempt.identities);
+}
+
+void writer_shrink(struct writer *writer)
+{
+	native_block_free(&writer->block);
+	buf_fini(&writer->data);
+	buf_fini(&writer->identities);
+	writer->kept_bytes = 0;
+}
+
+/* The batch needs its block no more, the next one will. */
+static void keep_memory(struct batch *batch, struct writer *writer)
+{
+	if (batch->body.len < writer->kept_bytes / SHRUNK) {
+		writer_shrink(writer);
+		return;
+	}
+	if (batch->body.len > writer->kept_bytes)
+		writer->kept_bytes = batch->body.len;
+	native_block_free(&writer->block);
+	native_block_clear(batch->block);
+	writer->block = batch->block;
+	batch->block = NULL;
 }
 
 static int prepare(struct batch *batch, struct writer *writer)
@@ -408,6 +445,8 @@ static void try_once(struct batch *batch, struct writer *writer)
 	}
 	batch->outcome = BATCH_DONE;
 	insert_all(batch, writer);
+	if (batch->outcome == BATCH_DONE)
+		keep_memory(batch, writer);
 }
 
 /* A host that was away when the tables were made has none. */

@@ -80,7 +80,7 @@ struct batch {
 	int64_t heard_ms;		/* monotonic: since then every host has been heard of once; 0: not yet */
 	int64_t not_before_ms;		/* loop time: no attempt earlier */
 
-	struct native_block *block;	/* NULL until the first attempt decoded the messages */
+	struct native_block *block;	/* NULL until the first attempt decoded the messages, and after the last */
 	struct batch_row *rows;
 	size_t row_cap;
 	struct bus_letter *letters;
@@ -96,6 +96,8 @@ struct batch {
 
 struct batch *batch_new(void *owner);
 void batch_free(struct batch **batch);
+/* As new, out of any list, with the memory that it has. */
+void batch_clear(struct batch *batch);
 /* Copies the message. */
 void batch_add(struct batch *batch, const struct bus_message *message);
 /* Events of a message: as it says, else its lines. */
@@ -120,7 +122,15 @@ struct writer {
 	int64_t answered_ms;		/* monotonic time of its first answer after that; 0: it was never away */
 	struct backoff lookup;		/* lookups fail: */
 	int64_t lookup_after_ms;	/* monotonic time before which none is tried */
+
+	/* Memory kept from one attempt to the next: getting it from the system costs more than filling it. */
+	struct native_block *block;	/* empty; NULL: none, or a batch has it */
+	struct buf data, identities;
+	size_t kept_bytes;		/* of the largest batch that it has held */
 };
+
+/* Gives back what attempts have kept. Not during one; the writer may go on. */
+void writer_shrink(struct writer *writer);
 
 /* Takes note of whether the warehouse answered: err is NULL after success. */
 void writer_heard(struct writer *writer, const struct error *err);

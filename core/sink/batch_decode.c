@@ -110,7 +110,8 @@ void batch_decode(struct batch *batch, struct writer *writer)
 {
 	int64_t now_s = clock_wall_ms() / 1000;
 
-	batch->block = sink_table_block(writer->table);
+	batch->block = writer->block != NULL ? writer->block : sink_table_block(writer->table);
+	writer->block = NULL;
 	for (size_t i = 0; i < batch->message_count; i++)
 		decode_message(batch, writer, i, now_s);
 }

@@ -23,6 +23,10 @@
 #define RETRY_FIRST_MS 50
 #define RETRY_CAP_MS 1000
 #define PARK_RETRY_MS 1000
+/* Of its memory a batch uses such a part, or it is not kept. */
+#define SHRUNK 16
+/* Without a batch for so long, memory that waits for one is given back. */
+#define IDLE_MS 10000
 
 struct consumer {
 	struct consumer_options options;
@@ -31,6 +35,8 @@ struct consumer {
 	struct loop_thread *thread;
 	struct writer writer;		/* the thread's while a batch is running */
 	struct batch *filling;		/* or NULL */
+	struct batch *spare;		/* an empty one that was used, or NULL */
+	size_t batches;			/* in use: filling, sealed, running or parking */
 	struct list sealed;		/* waiting for an attempt, in order */
 	struct batch *running;		/* or NULL */
 	struct list parking;		/* resolved, their letters on the way to the store */
@@ -38,6 +44,7 @@ struct consumer {
 	struct loop_timer *retry_timer;	/* no attempt while it runs */
 	struct loop_timer *wake_timer;	/* the first suspects may go then */
 	struct loop_timer *park_timer;	/* parks again what the store did not take */
+	struct loop_timer *idle_timer;	/* gives spare memory back */
 	struct backoff retry, probe, busy;
 	bool shared;			/* others may get what this one holds: a broker's queue */
 	unsigned int failures;		/* in a row */
@@ -81,7 +88,37 @@ static void release(struct consumer *consumer, struct batch **batch)
 	all_bytes -= (*batch)->body.len;
 	metric_set(METRIC_BUFFER_ROWS, all_rows);
 	metric_set(METRIC_BUFFER_BYTES, all_bytes);
+	/* With one beside it that is full, as many as may be held at all; not what was made for much more. */
+	if (--consumer->batches < BATCHES && consumer->spare == NULL &&
+	    (*batch)->body.len >= (*batch)->body.cap / SHRUNK) {
+		consumer->spare = *batch;
+		batch_clear(consumer->spare);
+		*batch = NULL;
+		loop_timer_start(consumer->idle_timer, IDLE_MS, 0);
+		return;
+	}
 	batch_free(batch);
+}
+
+static void on_idle(void *user)
+{
+	struct consumer *consumer = user;
+
+	if (consumer->running != NULL) {
+		loop_timer_start(consumer->idle_timer, IDLE_MS, 0);
+		return;
+	}
+	batch_free(&consumer->spare);
+	writer_shrink(&consumer->writer);
+}
+
+static struct batch *next_batch(struct consumer *consumer)
+{
+	struct batch *batch = consumer->spare;
+
+	consumer->spare = NULL;
+	consumer->batches++;
+	return batch != NULL ? batch : batch_new(consumer);
 }
 
 /* The breaker is open and there is nothing left to try the table with: some messages have to come. */
@@ -432,7 +469,7 @@ static void take(struct consumer *consumer, const struct bus_message *message)
 	if (consumer->filling != NULL && !has_room(consumer, message))
 		seal(consumer);
 	if (consumer->filling == NULL) {
-		consumer->filling = batch_new(consumer);
+		consumer->filling = next_batch(consumer);
 		consumer->filling->resolver = message->suspect;
 		consumer->filling->taken_ms = loop_now_ms(options->loop);
 		loop_timer_start(consumer->age_timer, options->batch_age_ms, 0);
@@ -502,6 +539,7 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 	consumer->retry_timer = loop_timer_new(options->loop, on_wake, consumer);
 	consumer->wake_timer = loop_timer_new(options->loop, on_wake, consumer);
 	consumer->park_timer = loop_timer_new(options->loop, on_park_timer, consumer);
+	consumer->idle_timer = loop_timer_new(options->loop, on_idle, consumer);
 	consumer->thread = loop_thread_new(options->loop, name_of(consumer));
 	bus.exchange = options->exchange;
 	bus.type = options->exchange_type;
@@ -558,10 +596,13 @@ void consumer_free(struct consumer **handle)
 	abandon(consumer, &consumer->parking);
 	if (consumer->filling != NULL)
 		release(consumer, &consumer->filling);
+	batch_free(&consumer->spare);
+	writer_shrink(&consumer->writer);
 	loop_timer_free(&consumer->age_timer);
 	loop_timer_free(&consumer->retry_timer);
 	loop_timer_free(&consumer->wake_timer);
 	loop_timer_free(&consumer->park_timer);
+	loop_timer_free(&consumer->idle_timer);
 	decoder_free(&consumer->writer.decoder);
 	warehouse_close(&consumer->writer.wh);
 	mem_free(handle);

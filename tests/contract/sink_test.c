@@ -743,6 +743,7 @@ static void test_moved_suspects_are_asked_for_twice(void **state)
 	assert_int_equal(batch->outcome, BATCH_DONE);
 	assert_int_equal(fake_warehouse_has("t", "a0"), 1);
 	batch_free(&batch);
+	writer_shrink(&writer);
 	decoder_free(&writer.decoder);
 	warehouse_close(&writer.wh);
 }
