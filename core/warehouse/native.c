@@ -21,6 +21,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "Native is little-endian; so must this machine be");
 
 #define COLUMN_MAX ((size_t)1 << 30)
+#define VARINT_MAX 10	/* bytes of 64 bits, seven in each */
 
 struct column {
 	char *name;
@@ -201,22 +202,34 @@ static void put_cell(struct column *col, bool is_null, const void *value)
 	col->cells++;
 }
 
-static void put_varint(struct buf *out, uint64_t value)
+/* At most VARINT_MAX bytes; returns what is behind them. */
+static char *write_varint(char *to, uint64_t value)
 {
 	for (; value >= 0x80; value >>= 7)
-		buf_addc(out, (char)(value | 0x80));
-	buf_addc(out, (char)value);
+		*to++ = (char)(value | 0x80);
+	*to++ = (char)value;
+	return to;
 }
 
+static void put_varint(struct buf *out, uint64_t value)
+{
+	char bytes[VARINT_MAX];
+
+	buf_add(out, bytes, (size_t)(write_varint(bytes, value) - bytes));
+}
+
+/* Three or four of these make most rows: room is asked for once for length and bytes. */
 static void put_string_cell(struct column *col, bool is_null, const char *bytes, size_t len)
 {
+	char *start = buf_reserve(&col->data, VARINT_MAX + len), *to = write_varint(start, len);
 	uint32_t end;
 
+	if (len)
+		memcpy(to, bytes, len);
+	to[len] = '\0';
+	col->data.len += (size_t)(to - start) + len;
 	if (col->type.nullable)
 		buf_addc(&col->nulls, is_null);
-	put_varint(&col->data, len);
-	if (len)
-		buf_add(&col->data, bytes, len);
 	end = (uint32_t)col->data.len;
 	buf_add(&col->ends, &end, sizeof(end));
 	col->cells++;
