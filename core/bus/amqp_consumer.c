@@ -10,12 +10,11 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/str.h"
-#include "base/uuid.h"
 #include "log/log.h"
 
 #define CONSUMER_TAG "sluice"	/* unique on its channel, which is enough */
-#define BATCH_MESSAGES 512
-#define BATCH_BYTES ((size_t)1024 * 1024)
+/* Messages that come one by one are handed over together, so long after the first. */
+#define LINGER_MS 2
 #define PREFETCH_MAX 65535
 #define ID_SIZE 300		/* a message-id of 255 bytes and the number of an event in it */
 #define PREFETCH_QUORUM 2000	/* what quorum queues allow */
@@ -32,13 +31,6 @@ static struct amqp_consumer *consumer_of(struct amqp_link *link)
 	return (struct amqp_consumer *)((char *)link - offsetof(struct amqp_consumer, link));
 }
 
-void amqp_batch_free(struct amqp_batch *batch)
-{
-	struct arena *arena = batch != NULL ? batch->arena : NULL;
-
-	arena_free(&arena);
-}
-
 /* --- loop --- */
 
 void amqp_consumer_take(struct amqp_consumer *consumer, struct list *batches)
@@ -46,6 +38,11 @@ void amqp_consumer_take(struct amqp_consumer *consumer, struct list *batches)
 	pthread_mutex_lock(&consumer->mutex);
 	list_move(batches, &consumer->done);
 	pthread_mutex_unlock(&consumer->mutex);
+}
+
+void amqp_consumer_give(struct amqp_consumer *consumer, struct amqp_batch *batch)
+{
+	amqp_spares_put(&consumer->spares, batch);
 }
 
 void amqp_consumer_tell(struct amqp_consumer *consumer, const struct amqp_verdict *verdicts, size_t count)
@@ -123,50 +120,47 @@ unsigned int amqp_consumer_settled(struct amqp_consumer *consumer)
 
 static void post_batch(struct amqp_consumer *consumer)
 {
-	if (consumer->batch == NULL)
+	struct amqp_batch *batch = consumer->batch;
+
+	consumer->lingered = false;
+	if (batch == NULL)
 		return;
+	amqp_batch_end(batch);
 	pthread_mutex_lock(&consumer->mutex);
-	list_append(&consumer->done, &consumer->batch->node);
+	list_append(&consumer->done, &batch->node);
 	pthread_mutex_unlock(&consumer->mutex);
 	consumer->batch = NULL;
 	loop_queue_post(consumer->back, consumer);
 }
 
-static void add_delivery(struct amqp_consumer *consumer, const struct amqp_delivery *delivery, struct buf *body,
-			 const struct buf *headers)
+/* What body and headers of a message are to be taken for, and how large they are. */
+static void complete(struct amqp_consumer *consumer, bool side, struct amqp_delivery *delivery)
 {
-	struct amqp_batch *batch = consumer->batch;
-	struct arena *arena;
-	struct amqp_delivery *item;
-	char hash[SHA256_TEXT_SIZE];
+	const struct buf *body = &consumer->reading[side].body, *headers = &consumer->reading[side].headers;
+	char *problem = consumer->reading[side].problem;
 
-	if (batch == NULL) {
-		arena = arena_new();
-		batch = consumer->batch = arena_alloc(arena, sizeof(*batch));
-		batch->arena = arena;
-		batch->generation = atomic_load(&consumer->generation);
-		batch->items = arena_alloc(arena, BATCH_MESSAGES * sizeof(*batch->items));
-	}
-	item = &batch->items[batch->count++];
-	*item = *delivery;
-	item->len = body->len;
-	item->body = arena_strndup(batch->arena, body->len > 0 ? body->data : "", body->len);
-	if (delivery->id != NULL)
-		item->id = arena_strdup(batch->arena, delivery->id);
-	else
-		item->id = arena_strdup(batch->arena, sha256_hex(hash, item->body, item->len));
-	if (headers->len > 0)
-		item->headers = arena_strndup(batch->arena, headers->data, headers->len);
-	if (delivery->problem != NULL)
-		item->problem = arena_strdup(batch->arena, delivery->problem);
-	else if (item->len > consumer->body_max)
-		item->problem = arena_printf(batch->arena, "the message has %zu bytes: sinks take %zu at most", item->len,
-					     consumer->body_max);
-	item->bytes = body->len + headers->len;
-	batch->bytes += item->bytes;
+	delivery->body = body->len > 0 ? body->data : "";
+	delivery->len = body->len;
+	delivery->headers = headers->len > 0 ? headers->data : NULL;
+	delivery->bytes = body->len + headers->len;
+	if (delivery->problem != NULL || body->len <= consumer->body_max)
+		return;
+	str_format(problem, sizeof(consumer->reading[side].problem),
+		   "the message has %zu bytes: sinks take %zu at most", body->len, consumer->body_max);
+	delivery->problem = problem;
+}
+
+static void add_delivery(struct amqp_consumer *consumer, bool side)
+{
+	struct amqp_delivery *delivery = &consumer->reading[side].delivery;
+
+	complete(consumer, side, delivery);
+	if (consumer->batch == NULL)
+		consumer->batch = amqp_spares_get(&consumer->spares, atomic_load(&consumer->generation));
+	amqp_batch_add(consumer->batch, delivery);
 	atomic_fetch_add(&consumer->held, 1);
-	atomic_fetch_add(&consumer->held_bytes, item->bytes);
-	if (batch->count == BATCH_MESSAGES || batch->bytes >= BATCH_BYTES)
+	atomic_fetch_add(&consumer->held_bytes, delivery->bytes);
+	if (amqp_batch_full(consumer->batch))
 		post_batch(consumer);
 }
 
@@ -239,6 +233,8 @@ static void read_header(struct amqp_consumer *consumer, bool side, const amqp_fr
 
 static void settled(struct amqp_consumer *consumer)
 {
+	/* What came before the answer is told before it. */
+	post_batch(consumer);
 	pthread_mutex_lock(&consumer->mutex);
 	consumer->settled = consumer->settling;
 	pthread_mutex_unlock(&consumer->mutex);
@@ -358,8 +354,7 @@ static int end_delivery(struct amqp_consumer *consumer, bool side, bool paused, 
 	consumer->reading[side].open = false;
 	if (paused)
 		return nack(consumer, side, consumer->reading[side].delivery.tag, err);
-	add_delivery(consumer, &consumer->reading[side].delivery, &consumer->reading[side].body,
-		     &consumer->reading[side].headers);
+	add_delivery(consumer, side);
 	return 0;
 }
 
@@ -392,7 +387,7 @@ static int on_frame(struct amqp_consumer *consumer, const amqp_frame_t *frame, c
 static int read_frames(struct amqp_consumer *consumer, bool paused, struct error *err)
 {
 	static _Thread_local char id[2][ID_SIZE];
-	size_t budget = 4 * BATCH_MESSAGES;
+	size_t budget = 4 * AMQP_BATCH_MESSAGES;
 	amqp_frame_t frame;
 	int rc;
 
@@ -548,12 +543,18 @@ static void turn(struct amqp_consumer *consumer, bool paused)
 		lost(consumer, &err);
 		return;
 	}
-	post_batch(consumer);
 	/* What has just been read may be the answer that the next question waits for. */
 	if (rc > 0 || may_settle(consumer, &asked))
 		return;
+	if (consumer->batch != NULL && !consumer->lingered && !paused && !is_full(consumer)) {
+		consumer->lingered = true;
+		amqp_conn_wait(conn, 0, consumer->link.wake, LINGER_MS);
+		return;
+	}
+	post_batch(consumer);
 	paused = (paused || is_full(consumer)) && consumer->answers == 0;
 	ready = amqp_conn_wait(conn, paused ? 0 : POLLIN, consumer->link.wake, amqp_conn_pause_ms(conn));
+	amqp_spares_rest(&consumer->spares);
 	if (paused && (ready & (POLLERR | POLLHUP))) {		/* nobody would read of it */
 		error_set(&err, ERR_IO, "the connection ended");
 		lost(consumer, &err);
@@ -599,6 +600,7 @@ int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const 
 	consumer->distrust = distrust;
 	pthread_mutex_init(&consumer->mutex, NULL);
 	list_init(&consumer->done);
+	amqp_spares_init(&consumer->spares);
 	buf_init(&consumer->reading[0].body);
 	buf_init(&consumer->reading[0].headers);
 	buf_init(&consumer->reading[1].body);
@@ -610,13 +612,11 @@ int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const 
 
 void amqp_consumer_fini(struct amqp_consumer *consumer)
 {
-	struct list *pos, *following;
-
 	amqp_link_fini(&consumer->link);
 	loop_queue_free(&consumer->back);
 	amqp_batch_free(consumer->batch);
-	list_each_safe (pos, following, &consumer->done)
-		amqp_batch_free(list_entry(pos, struct amqp_batch, node));
+	amqp_batches_free(&consumer->done);
+	amqp_spares_fini(&consumer->spares);
 	buf_fini(&consumer->reading[0].body);
 	buf_fini(&consumer->reading[0].headers);
 	buf_fini(&consumer->reading[1].body);

@@ -11,26 +11,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "bus/amqp.h"
-
-struct amqp_delivery {		/* in its batch's arena */
-	uint64_t tag;		/* the channel's */
-	bool side;		/* came over AMQP_SIDE */
-	bool suspect;
-	bool letter;		/* see bus_message, as for headers */
-	const char *id, *body, *headers, *problem;
-	size_t len;
-	size_t bytes;		/* of body and headers */
-	uint32_t events;
-	int64_t created_ms, suspect_ms;
-};
-
-struct amqp_batch {		/* of one connection; in its own arena */
-	struct list node;
-	struct arena *arena;
-	uint32_t generation;
-	struct amqp_delivery *items;
-	size_t count, cap, bytes;
-};
+#include "bus/amqp_batch.h"
 
 /* An acknowledgement on its way to the broker. */
 struct amqp_verdict {
@@ -50,6 +31,7 @@ struct amqp_consumer {
 	_Atomic uint32_t generation;	/* of the connection there is; counts up when one is lost */
 	_Atomic uint64_t lost;		/* connections */
 	bool distrust;			/* all there is at the first connection is suspect */
+	struct amqp_spares spares;	/* of batches */
 
 	pthread_mutex_t mutex;		/* guards what follows */
 	struct list done;		/* batches for the loop */
@@ -64,6 +46,7 @@ struct amqp_consumer {
 	struct amqp_verdict *telling;
 	size_t telling_cap;
 	struct amqp_batch *batch;	/* being filled */
+	bool lingered;			/* waited for it to fill */
 	struct {			/* a message being read, per channel */
 		bool open;
 		struct amqp_delivery delivery;
@@ -84,6 +67,8 @@ int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const 
 		       struct error *err);
 /* The loop: batches that have come, appended to batches. */
 void amqp_consumer_take(struct amqp_consumer *consumer, struct list *batches);
+/* The loop is done with a batch; its memory serves the next. */
+void amqp_consumer_give(struct amqp_consumer *consumer, struct amqp_batch *batch);
 void amqp_consumer_tell(struct amqp_consumer *consumer, const struct amqp_verdict *verdicts, size_t count);
 /* The loop has count fewer messages to think of. */
 void amqp_consumer_resolved(struct amqp_consumer *consumer, size_t count, size_t bytes);
@@ -94,6 +79,5 @@ void amqp_consumer_cancel(struct amqp_consumer *consumer);
 unsigned int amqp_consumer_settle(struct amqp_consumer *consumer);
 unsigned int amqp_consumer_settled(struct amqp_consumer *consumer);
 void amqp_consumer_fini(struct amqp_consumer *consumer);
-void amqp_batch_free(struct amqp_batch *batch);
 
 #endif

@@ -55,6 +55,7 @@ struct amqp_reader {
 	struct amqp_consumer consumer;
 	struct channel channels[2];
 	struct buf verdicts;		/* struct amqp_verdict, told at the end of each turn */
+	struct bus_message messages[AMQP_BATCH_MESSAGES];	/* of the batch that is being delivered */
 	struct bus_publisher *publisher; /* made when needed */
 	char *url;
 	struct list settles, parcels, rejections;
@@ -341,17 +342,17 @@ static struct bus_publisher *publisher(struct amqp_reader *reader)
 	return reader->publisher;
 }
 
-static void move(struct amqp_reader *reader, const struct amqp_batch *batch, const struct amqp_delivery *delivery,
-		 uint64_t tag)
+static void move(struct amqp_reader *reader, const struct amqp_delivery *delivery, uint64_t tag)
 {
 	struct parcel *parcel = mem_alloc(sizeof(*parcel));
+	struct arena *arena = arena_new();
 	char key[280];
 	struct bus_outgoing out = {.exchange = "",
 				   .key = key,
 				   .body = delivery->body,
 				   .len = delivery->len,
 				   .events = delivery->events,
-				   .id = amqp_message_id(batch->arena, delivery->id),
+				   .id = amqp_message_id(arena, delivery->id),
 				   .suspect_ms = clock_wall_ms(),
 				   .more = delivery->headers,
 				   .user = parcel};
@@ -360,6 +361,7 @@ static void move(struct amqp_reader *reader, const struct amqp_batch *batch, con
 	list_append(&reader->parcels, &parcel->node);
 	str_format(key, sizeof(key), AMQP_SUSPECT_PREFIX "%s", reader->queue.name);
 	bus_publish(publisher(reader), &out, 1);
+	arena_free(&arena);
 }
 
 static void publish_letter(struct amqp_reader *reader, const struct bus_letter *letter, struct rejection *rejection)
@@ -397,7 +399,7 @@ static void amqp_reject(struct bus_reader *base, const uint64_t *tags, size_t ta
 
 static void take_batch(struct amqp_reader *reader, const struct amqp_batch *batch)
 {
-	struct bus_message *messages = arena_alloc(batch->arena, batch->count * sizeof(*messages));
+	struct bus_message *messages = reader->messages;
 	size_t count = 0;
 
 	for (size_t i = 0; i < batch->count; i++) {
@@ -406,7 +408,7 @@ static void take_batch(struct amqp_reader *reader, const struct amqp_batch *batc
 
 		/* What is never inserted cannot double. */
 		if (item->suspect && !item->side && item->problem == NULL) {
-			move(reader, batch, item, tag);
+			move(reader, item, tag);
 			continue;
 		}
 		messages[count++] = (struct bus_message){.tag = tag,
@@ -471,7 +473,7 @@ static void on_news(void *user, void *item)
 			take_batch(reader, batch);
 		else if (!reader->closed)
 			drop_batch(reader, batch);
-		amqp_batch_free(batch);
+		amqp_consumer_give(&reader->consumer, batch);
 	}
 	answer_settles(reader);
 	leave_callback(reader);

@@ -11,6 +11,8 @@ core_libcore_a_SOURCES += \
 if HAVE_RABBITMQ
 core_libcore_a_SOURCES += \
 	core/bus/amqp.h \
+	core/bus/amqp_batch.c \
+	core/bus/amqp_batch.h \
 	core/bus/amqp_conn.c \
 	core/bus/amqp_consumer.c \
 	core/bus/amqp_consumer.h \

@@ -84,6 +84,14 @@ check_PROGRAMS += tests/unit/relay_test
 tests_unit_relay_test_SOURCES = tests/unit/relay_test.c
 tests_unit_relay_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/relay_test
+
+if HAVE_RABBITMQ
+check_PROGRAMS += tests/unit/amqp_batch_test
+tests_unit_amqp_batch_test_SOURCES = tests/unit/amqp_batch_test.c
+tests_unit_amqp_batch_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/amqp_batch_test
+endif
+
 check_PROGRAMS += tests/unit/limit_window_test
 tests_unit_limit_window_test_SOURCES = \
 	tests/contract/limit_model.c \
