@@ -62,7 +62,7 @@ void buf_add(struct buf *buf, const void *bytes, size_t len)
 	buf->len += len;
 }
 
-void buf_addc(struct buf *buf, char c)
+void buf_grow_addc(struct buf *buf, char c)
 {
 	*buf_reserve(buf, 1) = c;
 	buf->len++;

@@ -18,7 +18,16 @@ void buf_clear(struct buf *buf);	/* len = 0, memory kept */
 /* Makes room for extra bytes and returns where they go; the caller then adds to len. */
 char *buf_reserve(struct buf *buf, size_t extra);
 void buf_add(struct buf *buf, const void *bytes, size_t len);
-void buf_addc(struct buf *buf, char c);
+void buf_grow_addc(struct buf *buf, char c);	/* for buf_addc alone */
+static inline void buf_addc(struct buf *buf, char c)
+{
+	if (buf->cap - buf->len > 1) {		/* JSON is written character by character: no call for each */
+		buf->data[buf->len++] = c;
+		buf->data[buf->len] = '\0';
+	} else {
+		buf_grow_addc(buf, c);
+	}
+}
 void buf_adds(struct buf *buf, const char *text);
 void buf_printf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *buf, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));

@@ -16,6 +16,31 @@ static bool is_plain(unsigned char c)
 	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether eight characters are all plain: subtracting n from a smaller byte borrows into its top bit. */
+static bool are_plain(const char *bytes)
+{
+	uint64_t word, quote, backslash, odd;
+
+	memcpy(&word, bytes, sizeof(word));
+	quote = word ^ EACH('"');
+	backslash = word ^ EACH('\\');
+	odd = word | (word - EACH(0x20)) | (quote - EACH(1)) | (backslash - EACH(1));
+	return (odd & EACH(0x80)) == 0;
+}
+
+static size_t plain_run(const char *bytes, size_t len)
+{
+	size_t run = 0;
+
+	while (len - run >= 8 && are_plain(bytes + run))
+		run += 8;
+	while (run < len && is_plain((unsigned char)bytes[run]))
+		run++;
+	return run;
+}
+
 /* Appends what stands at bytes instead of one plain character; returns how many bytes it takes up. */
 static size_t add_special(struct buf *out, const char *bytes, size_t len)
 {
@@ -47,12 +72,11 @@ static size_t add_special(struct buf *out, const char *bytes, size_t len)
 
 void json_add_string(struct buf *out, const char *bytes, size_t len)
 {
-	size_t run = 0;
+	size_t run;
 
 	buf_addc(out, '"');
 	while (len > 0) {
-		while (run < len && is_plain((unsigned char)bytes[run]))
-			run++;
+		run = plain_run(bytes, len);
 		if (run > 0)
 			buf_add(out, bytes, run);
 		bytes += run;
@@ -62,7 +86,6 @@ void json_add_string(struct buf *out, const char *bytes, size_t len)
 		run = add_special(out, bytes, len);
 		bytes += run;
 		len -= run;
-		run = 0;
 	}
 	buf_addc(out, '"');
 }
