@@ -168,7 +168,7 @@ static int open_warehouse(struct writer *writer, struct error *err)
 struct attempt {
 	struct batch *batch;
 	struct writer *writer;
-	size_t refused;		/* rows refused so far */
+	size_t refused;		/* rows refused so far, but for letters that were sent again */
 	size_t open;		/* rows open when it began */
 	bool sampled;
 };
@@ -246,7 +246,8 @@ static void refuse(struct attempt *attempt, uint32_t index, const struct error *
 	row->state = ROW_REFUSED;
 	row->code = warehouse_code(attempt->writer->wh);
 	row->reason = arena_strdup(attempt->batch->arena, err->text);
-	attempt->refused++;
+	/* Its content was found bad before, so it says nothing of the table: however many come, each becomes a letter again. */
+	attempt->refused += !attempt->batch->messages[row->message].letter;
 }
 
 /* An insert failed for another reason than its content. Nothing of it may be taken for arrived or not. */

@@ -121,11 +121,21 @@ static struct batch *next_batch(struct consumer *consumer)
 	return batch != NULL ? batch : batch_new(consumer);
 }
 
-/* The breaker is open and there is nothing left to try the table with: some messages have to come. */
+/* Whether a batch may be tried as soon as none runs: suspects wait for their time. */
+static bool has_ripe(const struct consumer *consumer)
+{
+	const struct list *pos;
+
+	list_each(pos, &consumer->sealed)
+		if (list_entry(pos, struct batch, node)->not_before_ms <= loop_now_ms(consumer->options.loop))
+			return true;
+	return false;
+}
+
+/* The breaker is open and there is nothing to try the table with: some messages have to come. */
 static bool lacks_probe(const struct consumer *consumer)
 {
-	return consumer->running == NULL && list_empty(&consumer->sealed) &&
-	       !loop_timer_active(consumer->retry_timer);
+	return consumer->running == NULL && !loop_timer_active(consumer->retry_timer) && !has_ripe(consumer);
 }
 
 /* Rows are bounded here; bytes and messages by the bus, which counts them anyway. */

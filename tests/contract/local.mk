@@ -70,6 +70,7 @@ TESTS += tests/contract/abi_test
 check_PROGRAMS += tests/contract/sink_test
 tests_contract_sink_test_SOURCES = \
 	tests/contract/sink_test.c \
+	tests/contract/sink_bench.c tests/contract/sink_bench.h \
 	tests/fake/warehouse.c \
 	tests/fake/warehouse.h
 tests_contract_sink_test_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests

@@ -24,6 +24,7 @@
 #include "base/str.h"
 #include "base/uuid.h"
 #include "bus/bus.h"
+#include "contract/sink_bench.h"
 #include "fake/warehouse.h"
 #include "json/json.h"
 #include "log/log.h"
@@ -33,214 +34,6 @@
 #include "sink/decode.h"
 #include "sink/table.h"
 #include "store/store_sync.h"
-
-#define DEADLINE_MS 60000
-#define HOUR_MS 3600000
-
-static const struct sl_sink_column columns[] = {
-	{"id", "String", NULL, 0, NULL}, {"v", "Nullable(String)", NULL, 0, NULL},
-	{"at", "DateTime", NULL, SL_COLUMN_NEEDED, NULL}, SL_END_OF_SINK_COLUMNS
-};
-static const char *const prefix[] = {"at", NULL};
-static const struct sl_sink declared = SL_SINK_INIT(
-	.name = "events", .queue = "q", .table = "t", .columns = columns, .engine = "MergeTree",
-	.partition_by = "toYYYYMM(at)", .order_by = "at", .identity = "id", .prefix = prefix, .time_column = "at");
-
-struct bench {
-	char folder[64];
-	struct arena *arena;
-	struct store_sync *sync;
-	struct loop *loop;
-	struct consumer_options options;
-	struct consumer *consumers[2];
-	bool drained;
-};
-
-/* --- bench --- */
-
-static int setup(void **state)
-{
-	struct bench *bench = mem_alloc(sizeof(*bench));
-	struct error err = { .code = ERR_NONE };
-
-	fake_warehouse_reset();
-	str_format(bench->folder, sizeof(bench->folder), "/tmp/sluice-sink-XXXXXX");
-	assert_non_null(mkdtemp(bench->folder));
-	bench->arena = arena_new();
-	bench->sync = store_sync_open(arena_printf(bench->arena, "sqlite:%s/s.db", bench->folder), NULL, true, &err);
-	if (bench->sync == NULL)
-		fail_msg("%s", err.text);
-	bench->loop = store_sync_loop(bench->sync);
-	bench->options = (struct consumer_options){
-		.loop = bench->loop, .store = store_sync_store(bench->sync), .bus = "direct:", .node = "node",
-		.batch_rows = 1000, .batch_bytes = 1 << 20, .batch_age_ms = 20, .deadline_ms = 1000,
-		.durability = WAREHOUSE_INSERTED, .breaker_failures = 3, .breaker_first_ms = 20, .breaker_cap_ms = 50
-	};
-	*state = bench;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bench *bench = *state;
-	static const char *const files[] = {"s.db", "s.db-wal", "s.db-shm"};
-	char path[128];
-
-	fake_warehouse_gate(false);
-	consumer_free(&bench->consumers[0]);
-	consumer_free(&bench->consumers[1]);
-	store_sync_close(&bench->sync);
-	for (size_t i = 0; i < 3; i++) {
-		str_format(path, sizeof(path), "%s/%s", bench->folder, files[i]);
-		unlink(path);
-	}
-	rmdir(bench->folder);
-	arena_free(&bench->arena);
-	mem_release(bench);
-	return 0;
-}
-
-/* A consumer of queue into table, with the options of the bench. */
-static void open_consumer(struct bench *bench, size_t at, const char *queue, const char *table)
-{
-	struct error err = { .code = ERR_NONE };
-
-	bench->options.queue = queue;
-	bench->options.table = sink_table_new(&declared, "d", table, bench->arena, &err);
-	assert_non_null(bench->options.table);
-	bench->options.wh = bench->options.warehouse ? NULL : warehouse_open("fake:", NULL, &err);
-	if (bench->options.wh == NULL && bench->options.warehouse == NULL)
-		fail_msg("%s", err.text);
-	bench->consumers[at] = consumer_new(&bench->options, &err);
-	if (bench->consumers[at] == NULL)
-		fail_msg("%s", err.text);
-}
-
-/* One outbox row. */
-static void put(struct bench *bench, const char *queue, const char *payload, uint32_t events)
-{
-	static const char *const flows[] = {"f"};
-	const struct store_new_task task = { .flow = "f", .platform = "P", .params = "{}", .priority = 1,
-					     .max_attempts = 1 };
-	const struct store_outbox out = { queue, payload, strlen(payload), events };
-	struct error err = { .code = ERR_NONE };
-	size_t slots = 1, count = 0;
-	struct store_claim claim = { .flows = flows, .slots = &slots, .flow_count = 1, .worker = "w", .lease_ms = 60000 };
-	struct store_commit commit = { .end = STORE_COMPLETE, .data = "null", .outbox = &out, .outbox_count = 1 };
-	struct task_row *rows;
-	int64_t id;
-
-	assert_int_equal(store_sync_submit(bench->sync, &task, 1, &id, &err), 0);
-	assert_int_equal(store_sync_claim(bench->sync, &claim, bench->arena, &rows, &count, &err), 0);
-	assert_int_equal(count, 1);
-	commit.task_id = rows[0].id;
-	commit.lease_token = rows[0].lease_token;
-	commit.commit_seq = rows[0].commit_seq;
-	assert_int_equal(store_sync_commit(bench->sync, &commit, 1, &err), 0);
-	assert_int_equal(commit.outcome, STORE_COMMITTED);
-}
-
-/* One outbox row of events named word0…, all of one month. */
-static void put_events(struct bench *bench, const char *queue, const char *word, size_t first, size_t count)
-{
-	struct buf payload;
-
-	buf_init(&payload);
-	for (size_t i = first; i < first + count; i++)
-		buf_printf(&payload, "{\"id\":\"%s%zu\",\"v\":\"x\",\"at\":\"2026-11-01 00:00:00\"}\n", word, i);
-	put(bench, queue, payload.data, (uint32_t)count);
-	buf_fini(&payload);
-}
-
-static void turn(struct bench *bench)
-{
-	loop_run_once(bench->loop, 10);
-}
-
-/* Runs the loop until what is true. */
-#define UNTIL(bench, what) \
-	do { \
-		int64_t until_ms = clock_mono_ms() + DEADLINE_MS; \
-		while (!(what)) { \
-			if (clock_mono_ms() > until_ms) \
-				fail_msg("waited %d s for %s", DEADLINE_MS / 1000, #what); \
-			turn(bench); \
-		} \
-	} while (0)
-
-/* Turns of the loop in which something wrong would have happened. */
-static void run_a_while(struct bench *bench)
-{
-	int64_t end = clock_mono_ms() + 300;
-
-	while (clock_mono_ms() < end)
-		turn(bench);
-}
-
-static int64_t outbox_bytes(struct bench *bench)
-{
-	struct error err = { .code = ERR_NONE };
-	int64_t bytes;
-
-	assert_int_equal(store_sync_outbox_bytes(bench->sync, &bytes, &err), 0);
-	return bytes;
-}
-
-/* The dead letters of queue as JSON; freed with the arena of the bench. */
-static const struct json *letters(struct bench *bench, const char *queue, struct json_doc **doc_r)
-{
-	struct error err = { .code = ERR_NONE };
-	struct buf out;
-
-	buf_init(&out);
-	assert_int_equal(store_sync_dead_list(bench->sync, queue, 1000, &out, &err), 0);
-	*doc_r = json_parse(out.data, out.len, &err);
-	assert_non_null(*doc_r);
-	buf_fini(&out);
-	return json_root(*doc_r);
-}
-
-static size_t letter_count(struct bench *bench, const char *queue)
-{
-	struct json_doc *doc;
-	size_t count = json_count(letters(bench, queue, &doc));
-
-	json_doc_free(&doc);
-	return count;
-}
-
-static void expect_letters(struct bench *bench, size_t count, const char *code, const char *payload)
-{
-	struct json_doc *doc;
-	const struct json *list = letters(bench, "q", &doc);
-
-	assert_int_equal(json_count(list), count);
-	for (const struct json *letter = json_first(list); letter != NULL; letter = json_next(letter)) {
-		assert_string_equal(json_string(json_member(letter, "code"), NULL), code);
-		assert_non_null(strstr(json_string(json_member(letter, "payload"), NULL), payload));
-		assert_true(*json_string(json_member(letter, "reason"), NULL) != '\0');
-	}
-	json_doc_free(&doc);
-}
-
-static struct consumer_stats stats_of(const struct bench *bench, size_t at)
-{
-	struct consumer_stats stats;
-
-	consumer_stats(bench->consumers[at], &stats);
-	return stats;
-}
-
-static void expect_each_once(const char *table, const char *word, size_t count)
-{
-	char id[32];
-
-	for (size_t i = 0; i < count; i++) {
-		str_format(id, sizeof(id), "%s%zu", word, i);
-		if (fake_warehouse_has(table, id) != 1)
-			fail_msg("%s is there %zu times", id, fake_warehouse_has(table, id));
-	}
-}
 
 /* --- flushing --- */
 
@@ -504,6 +297,31 @@ static void test_letters_sent_again_keep_their_identity(void **state)
 		assert_int_equal(fake_warehouse_has("t", ids[i]), 1);
 }
 
+/* More of them than may be blamed on rows when they come for the first time. */
+static void test_many_letters_sent_again_stop_nothing(void **state)
+{
+	struct bench *bench = *state;
+	struct error err = { .code = ERR_NONE };
+	struct store_dead letters[20];
+
+	for (size_t i = 0; i < 20; i++) {
+		const char *payload = arena_printf(bench->arena, "{\"id\":\"bad%zu\",\"v\":\"b\",\"at\":1}", i);
+
+		letters[i] = (struct store_dead){
+			.queue = "q", .payload = payload, .payload_len = strlen(payload), .reason = "r",
+			.code = "warehouse 1", .dedup_id = arena_printf(bench->arena, "x%zu/0", i)};
+	}
+	assert_int_equal(store_sync_dead_letter(bench->sync, letters, 20, &err), 0);
+	fake_warehouse_refuse_ids("bad");
+	open_consumer(bench, 0, "q", "t");
+	replay_all(bench, 20);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(letter_count(bench, "q"), 20);
+	assert_int_equal(fake_warehouse_rows("t"), 0);
+	put_events(bench, "q", "a", 0, 5);
+	UNTIL(bench, fake_warehouse_rows("t") == 5);
+}
+
 /* Killed between parking and acknowledging: the letter is sent again, and the message it came in too. */
 static void test_letter_sent_again_beside_its_message(void **state)
 {
@@ -550,6 +368,25 @@ static void test_breaker_opens_and_probes(void **state)
 	UNTIL(bench, outbox_bytes(bench) == 0);
 	expect_each_once("t", "a", 10);
 	assert_int_equal(letter_count(bench, "q"), 0);
+}
+
+/* All that is held are suspects whose time is far: the table is tried with what comes. */
+static void test_breaker_is_not_closed_by_suspects_alone(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->options.suspect_wait_ms = HOUR_MS;
+	fake_warehouse_fail("t", FAKE_UNCLEAR_LOST, (int)bench->options.breaker_failures);
+	open_consumer(bench, 0, "q", "t");
+	for (size_t i = 0; i < bench->options.breaker_failures; i++) {
+		put_events(bench, "q", "a", 10 * i, 10);
+		UNTIL(bench, stats_of(bench, 0).attempts == i + 1);
+	}
+	assert_true(stats_of(bench, 0).open);
+	put_events(bench, "q", "b", 0, 10);
+	UNTIL(bench, fake_warehouse_rows("t") == 10);
+	expect_each_once("t", "b", 10);
+	UNTIL(bench, !stats_of(bench, 0).open);
 }
 
 static void test_a_dead_table_stops_no_other(void **state)
@@ -727,7 +564,7 @@ static void test_moved_suspects_are_asked_for_twice(void **state)
 	int64_t start_ms = clock_mono_ms();
 
 	fake_warehouse_orphans(0);
-	writer.table = sink_table_new(&declared, "d", "t", bench->arena, &err);
+	writer.table = sink_table_new(&bench_sink, "d", "t", bench->arena, &err);
 	writer.wh = warehouse_open("fake:", NULL, &err);
 	writer.decoder = decoder_new(writer.table);
 	batch_add(batch, &message);
@@ -921,7 +758,7 @@ static void test_drain_leaves_what_cannot_be_inserted(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_set_up, bench_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_flush_by_rows),
 		TEST(test_flush_by_bytes),
@@ -937,7 +774,9 @@ int main(void)
 		TEST(test_letters_are_recognised),
 		TEST(test_letters_sent_again_keep_their_identity),
 		TEST(test_letter_sent_again_beside_its_message),
+		TEST(test_many_letters_sent_again_stop_nothing),
 		TEST(test_breaker_opens_and_probes),
+		TEST(test_breaker_is_not_closed_by_suspects_alone),
 		TEST(test_a_dead_table_stops_no_other),
 		TEST(test_back_pressure_is_waited_for),
 		TEST(test_unclear_insert_is_looked_up),
