@@ -577,9 +577,10 @@ static void body(struct amqp_link *link)
 			amqp_conn_wait(&link->conn, 0, link->wake, amqp_link_patience_ms(link));
 		}
 	}
-	/* What the loop has told last. */
-	if (link->conn.state != NULL)
-		tell(consumer, NULL);
+	/* What the loop has told last. Without a connection only a consumer that never had one knows where it stands. */
+	consumer->ended_well = !consumer->distrust && consumer->suspects_left == 0 &&
+			       (link->conn.state != NULL ? tell(consumer, NULL) == 0
+							 : atomic_load(&consumer->generation) == 0);
 }
 
 /* --- life; loop --- */

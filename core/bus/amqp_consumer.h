@@ -31,6 +31,7 @@ struct amqp_consumer {
 	_Atomic uint32_t generation;	/* of the connection there is; counts up when one is lost */
 	_Atomic uint64_t lost;		/* connections */
 	bool distrust;			/* all there is at the first connection is suspect */
+	bool ended_well;		/* set by the thread last: the broker knows what became of every message */
 	struct amqp_spares spares;	/* of batches */
 
 	pthread_mutex_t mutex;		/* guards what follows */

@@ -232,6 +232,8 @@ static int change_queue(struct window *window, enum bus_letters_action action, c
 		rc = amqp_letters_get(conn, queue, place, window->arena, &got, err);
 		if (rc > 0 && amqp_letters_wanted(filter, got.letter.id))
 			add(window, &got);
+		else if (rc > 0)
+			window->bytes += got.letter.len;	/* in the arena all the same, until it is emptied */
 		if (rc > 0 && is_full(window) && flush(window, action, queue, done, err) < 0)
 			rc = -1;
 		if (rc > 0 && progress != NULL && (i + 1) % WINDOW == 0)

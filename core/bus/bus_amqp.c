@@ -581,7 +581,7 @@ static void amqp_close(struct bus_reader *base)
 	loop_timer_free(&reader->again_timer);
 	bus_publisher_close(&reader->publisher);
 	amqp_consumer_fini(&reader->consumer);
-	if (clean && reader->state_path != NULL)
+	if (clean && reader->consumer.ended_well && reader->state_path != NULL)
 		unlink(reader->state_path);
 	reader->closed = true;
 	if (!reader->busy)
