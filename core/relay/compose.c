@@ -41,6 +41,7 @@ static void flush(struct filling *filling)
 	parcel->lane = lane;
 	parcel->from = filling->from;
 	parcel->to = filling->to;
+	parcel->line = filling->line;
 	list_init(&parcel->node);
 	parcel->message = (struct bus_outgoing){
 		.exchange = place.exchange,
@@ -132,17 +133,24 @@ void compose_letters(struct parcel *parcel, const char *reason)
 	const char *at = parcel->message.body, *end = at + parcel->message.len;
 	const char *address = parcel->lane->rows[parcel->from].queue;
 	const char *text = arena_strdup(arena, reason != NULL ? reason : "no queue takes it");
+	const struct store_outbox_row *row = &parcel->lane->rows[parcel->from];
+	size_t line = parcel->line;
 
 	parcel->letters = arena_alloc(arena, parcel->message.events * sizeof(*parcel->letters));
 	while (at < end && parcel->letter_count < parcel->message.events) {
 		const char *newline = memchr(at, '\n', (size_t)(end - at));
 		size_t len = (size_t)((newline != NULL ? newline : end) - at);
 
-		parcel->letters[parcel->letter_count] = (struct store_dead){
+		/* By row and line: the same whether rows were merged into the message or sent again one by one. */
+		parcel->letters[parcel->letter_count++] = (struct store_dead){
 			.queue = address, .payload = at, .payload_len = len, .reason = text, .code = "unroutable",
-			.dedup_id = arena_printf(arena, "%s/%zu", parcel->message.id, parcel->letter_count)
+			.dedup_id = arena_printf(arena, "%s:%" PRId64 "/%zu", store_id(parcel->lane->relay->store),
+						 row->id, line)
 		};
-		parcel->letter_count++;
 		at += len + 1;
+		if (++line == row->events) {
+			row++;
+			line = 0;
+		}
 	}
 }
