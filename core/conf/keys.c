@@ -279,7 +279,7 @@ static const struct conf_key http_keys[] = {
 static const struct conf_section http_section = {.keys = http_keys};
 
 static const struct conf_key event_keys[] = {
-	{"max", &conf_size, AT(conf_model, event_max), BOUNDS(KIB, 64 * MIB), .fallback = "1MiB",
+	{"max", &conf_size, AT(conf_model, event_max), BOUNDS(KIB, 16 * MIB), .fallback = "1MiB",
 	 .doc = "the largest event; a larger one fails its task"},
 	END
 };
@@ -295,7 +295,7 @@ static const struct conf_section outbox_section = {.keys = outbox_keys};
 static const struct conf_key relay_batch_keys[] = {
 	{"events", &conf_long, AT(conf_model, relay_events), BOUNDS(1, 100000), .fallback = "500",
 	 .doc = "events in one message; 1 = one object per message"},
-	{"bytes", &conf_size, AT(conf_model, relay_bytes), BOUNDS(KIB, 64 * MIB), .fallback = "256KiB",
+	{"bytes", &conf_size, AT(conf_model, relay_bytes), BOUNDS(KIB, 16 * MIB), .fallback = "256KiB",
 	 .doc = "bytes in one message"},
 	{"age", &conf_duration, AT(conf_model, relay_age_ms), BOUNDS(0, MINUTE), .fallback = "20ms",
 	 .doc = "how long a message waits to be filled"},

@@ -78,6 +78,9 @@ enum error_code outcome_insert(int code, const char *text, enum error_code fallb
 {
 	if (code == 0)
 		return fallback;
+	/* A materialized view refused what the table itself has taken by then, or not. */
+	if (strstr(text, "while pushing to view"))
+		return ERR_UNCLEAR;
 	if (HAS(content_codes, code))
 		return ERR_CONTENT;
 	if (HAS(unclear_codes, code))

@@ -182,6 +182,9 @@ static void test_outcomes(void **state)
 	assert_int_equal(outcome_insert(252, "Too many partitions for single INSERT block", ERR_UNCLEAR),
 			 ERR_IO);
 	assert_int_equal(outcome_insert(252, "Too many parts (300) in table '_e.partitions'", ERR_UNCLEAR), ERR_BUSY);
+	/* The table itself has the rows by then. */
+	assert_int_equal(outcome_insert(395, "Code: 395. DB::Exception: no: while pushing to view _e.sums", ERR_IO),
+			 ERR_UNCLEAR);
 	assert_int_equal(outcome_insert(159, "", ERR_IO), ERR_UNCLEAR);
 	assert_int_equal(outcome_insert(60, "", ERR_UNCLEAR), ERR_IO);
 	assert_int_equal(outcome_insert(241, "", ERR_UNCLEAR), ERR_IO);
