@@ -22,14 +22,20 @@ static const struct scheme {
 	{OBJECTS, "file", ABSOLUTE_PATH}, {OBJECTS, "s3", ANYTHING},
 	{BUS, "direct", NOTHING}, {BUS, "amqp", ANYTHING}, {BUS, "amqps", ANYTHING},
 	{LIMITS, "local", NOTHING}, {LIMITS, "redis", ANYTHING},
+	{LIMITS, "redis+unix", ANYTHING, "redis"},
 	{WAREHOUSE, "chdb", ABSOLUTE_PATH}, {WAREHOUSE, "clickhouse", HOSTS}, {WAREHOUSE, "clickhouses", HOSTS}
 };
 #define SCHEMES (sizeof(schemes) / sizeof(schemes[0]))
 
 /* The supported mixes, as flows.yaml(5) shows them. A scheme in none of them is not built yet. */
-#define ANY_WAREHOUSE(tasks, bus) \
-	{tasks, "file", bus, "local", "chdb"}, {tasks, "file", bus, "local", "clickhouse"}, \
-	{tasks, "file", bus, "local", "clickhouses"}
+#define WITH_LIMITS(tasks, bus, limits) \
+	{tasks, "file", bus, limits, "chdb"}, {tasks, "file", bus, limits, "clickhouse"}, \
+	{tasks, "file", bus, limits, "clickhouses"}
+#ifdef HAVE_REDIS
+#define ANY_WAREHOUSE(tasks, bus) WITH_LIMITS(tasks, bus, "local"), WITH_LIMITS(tasks, bus, "redis")
+#else
+#define ANY_WAREHOUSE(tasks, bus) WITH_LIMITS(tasks, bus, "local")
+#endif
 static const char *const mixes[][FAMILIES] = {
 	ANY_WAREHOUSE("sqlite", "direct"),
 #ifdef HAVE_RABBITMQ
