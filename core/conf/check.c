@@ -38,6 +38,19 @@ static const struct conf_node *first_entry(const struct conf_node *file, const c
 	return node != NULL && node->kind == CONF_MAPPING ? node->first : NULL;
 }
 
+/* Of one retry section. */
+static void check_pauses(struct conf_walk *walk, const struct conf_node *node, const char *noun, const char *name,
+			 const struct conf_retry *retry)
+{
+	char first[UNITS_TEXT_SIZE], cap[UNITS_TEXT_SIZE];
+
+	units_duration(first, retry->first_ms);
+	units_duration(cap, retry->cap_ms);
+	if (node != NULL && retry->first_ms > retry->cap_ms)
+		conf_complain(walk, node, NULL, "%s \"%s\": retry: first (%s) is longer than cap (%s)", noun, name, first,
+			      cap);
+}
+
 /* --- sources --- */
 
 static void check_credential(struct conf_walk *walk, const struct conf_node *entry, const struct conf_source *source,
@@ -81,6 +94,7 @@ static void check_sources(struct conf_walk *walk, const struct conf_node *file, 
 			complain_key(walk, entry, "source \"%s\": missing key \"base_url\": plugin %s has none of its own",
 				     source->name, offer->plugin);
 		check_credential(walk, entry, source, &offer->fields);
+		check_pauses(walk, conf_child(entry, "retry"), "source", source->name, &source->retry);
 	}
 }
 
@@ -153,6 +167,19 @@ static void check_unique(struct conf_walk *walk, const struct conf_node *entry, 
 				      conf_nearest(walk, child->text, params->list, params->count));
 }
 
+static void check_items(struct conf_walk *walk, const struct conf_node *entry, const struct conf_flow *flow,
+			const struct conf_names *params)
+{
+	const struct conf_node *node = conf_child(entry, "item");
+
+	if (node == NULL || node->kind != CONF_MAPPING)
+		return;
+	for (const struct conf_node *child = node->first; child != NULL; child = child->next)
+		if (!conf_names_have(params, child->key))
+			complain_key(walk, child, "flow \"%s\": item: the flow has no parameter \"%.64s\"%s", flow->name,
+				     child->key, conf_nearest(walk, child->key, params->list, params->count));
+}
+
 /* Flows of one group share processes, so what describes a process must be the same. */
 static void check_group(struct conf_walk *walk, const struct conf_node *entry, const struct conf_flow *flow,
 			const struct conf_model *model)
@@ -195,6 +222,8 @@ static void check_flows(struct conf_walk *walk, const struct conf_node *file, st
 		flow->platform = copy(walk, offer->platform);
 		check_flow_sources(walk, entry, flow, catalogue);
 		check_unique(walk, entry, flow, &offer->params);
+		check_items(walk, entry, flow, &offer->params);
+		check_pauses(walk, conf_child(entry, "retry"), "flow", flow->name, &flow->retry);
 		check_group(walk, entry, flow, model);
 	}
 }
@@ -396,6 +425,14 @@ static void check_order(struct conf_walk *walk, const struct conf_node *file, co
 		conf_complain(walk, node, NULL, "%s: first (%s) is longer than cap (%s)", section, first, cap);
 }
 
+static void check_share(struct conf_walk *walk, const struct conf_node *file, const struct conf_model *model)
+{
+	const struct conf_node *share = conf_child(conf_child(file, "limits"), "share");
+
+	if (share != NULL && model->limit_share <= 0)
+		conf_complain(walk, share, NULL, "limits: share: must be above 0");
+}
+
 void conf_relations_check(struct conf_walk *walk, const struct conf_node *file, struct conf_root *root)
 {
 	const struct conf_model *model = &root->model;
@@ -407,6 +444,7 @@ void conf_relations_check(struct conf_walk *walk, const struct conf_node *file, 
 	check_streams(walk, file, root);
 	check_routes(walk, file, root);
 	check_order(walk, file, "breaker", model->breaker_first_ms, model->breaker_cap_ms);
+	check_share(walk, file, model);
 	check_order(walk, file, "restart", model->restart_first_ms, model->restart_cap_ms);
 	append_others(walk, root);
 }

@@ -21,60 +21,6 @@
 
 /* --- types of one key --- */
 
-/* A credential: name -> text. Every value is a secret. */
-static void pairs_fill(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key, void *base)
-{
-	struct conf_pair *pairs;
-	size_t count = 0;
-
-	if (node->kind != CONF_MAPPING) {
-		if (!conf_is_null(node))
-			conf_complain(walk, node, key, "must be a mapping such as {token: !file token}, not %s",
-				      conf_show(walk, node, key));
-		return;
-	}
-	pairs = arena_alloc(walk->arena, node->count * sizeof(*pairs));
-	for (const struct conf_node *child = node->first; child != NULL; child = child->next) {
-		if (child->bad)
-			continue;
-		if (child->kind != CONF_SCALAR || conf_is_null(child) || *child->text == '\0') {
-			conf_complain(walk, child, key, "\"%.64s\" must be a text that is not empty", child->key);
-			continue;
-		}
-		pairs[count].name = arena_strdup(walk->arena, child->key);
-		pairs[count++].value = arena_strdup(walk->arena, child->text);
-	}
-	conf_list_store(key, base, pairs, count);
-}
-
-static void pairs_write(struct jwrite *w, const struct conf_key *key, const void *base)
-{
-	const struct conf_pair *pairs = conf_list_items(key, base);
-
-	jwrite_object(w, key->name);
-	for (size_t i = 0; i < conf_list_count(key, base); i++)
-		jwrite_string(w, pairs[i].name, pairs[i].value);
-	jwrite_end(w);
-}
-
-static int pairs_read(struct arena *arena, const struct json *value, const struct conf_key *key, void *base,
-		      struct error *err)
-{
-	struct conf_pair *pairs = arena_alloc(arena, json_count(value) * sizeof(*pairs));
-	size_t count = 0;
-
-	for (const struct json *child = json_first(value); child != NULL; child = json_next(child)) {
-		if (json_string(child, NULL) == NULL || json_name(child) == NULL)
-			return error_set(err, ERR_INPUT, "%s: not a mapping of texts", key->name);
-		pairs[count].name = arena_strdup(arena, json_name(child));
-		pairs[count++].value = arena_strdup(arena, json_string(child, NULL));
-	}
-	conf_list_store(key, base, pairs, count);
-	return 0;
-}
-
-static const struct conf_type conf_pairs = {"mapping", "a mapping of texts", pairs_fill, pairs_write, pairs_read};
-
 /* An operation's sources: a list in order of preference, or a mapping to weights. */
 static bool choice_weight(struct conf_walk *walk, const struct conf_node *child, double *weight_r)
 {
@@ -198,6 +144,8 @@ static const char *const level_words[] = {"error", "warning", "info", "debug", N
 static const char *const durability_words[] = {"inserted", "fsync", "quorum", NULL};
 static const char *const engine_words[] = {"plain", "replacing", NULL};
 static const char *const unrouted_words[] = {"error", "drop", NULL};
+static const char *const on_error_words[] = {"wait", "local", NULL};
+static const char *const fallback_words[] = {"no", "error", NULL};
 
 #define END {NULL}
 #define AT(type, field) .offset = offsetof(struct type, field)
@@ -358,6 +306,38 @@ static const struct conf_key gateway_keys[] = {
 };
 static const struct conf_section gateway_section = {.keys = gateway_keys};
 
+static const struct conf_key limit_keys[] = {
+	{"on_error", &conf_word, AT(conf_model, limit_on_error), .fallback = "wait", .words = on_error_words,
+	 .doc = "while the state of the limits cannot be asked"},
+	{"share", &conf_float, AT(conf_model, limit_share), BOUNDS(0, 1), .fallback = "1",
+	 .doc = "of every limit, that is this node's with on_error: local"},
+	{"max_hold", &conf_duration, AT(conf_model, limit_hold_ms), BOUNDS(0, HOUR), .fallback = "30s",
+	 .doc = "a task that has to wait longer for permission goes back to the store meanwhile"},
+	END
+};
+static const struct conf_section limit_section = {.keys = limit_keys};
+
+static const struct conf_key task_retry_keys[] = {
+	{"first", &conf_duration, AT(conf_retry, first_ms), BOUNDS(1, DAY), .fallback = "2s",
+	 .doc = "before a task is tried again; doubles each time"},
+	{"cap", &conf_duration, AT(conf_retry, cap_ms), BOUNDS(1, DAY), .fallback = "10m", .doc = "at most"},
+	{"on", &conf_outcomes, AT(conf_retry, outcomes), .doc = "what is tried again: [retry, limit, auth]"},
+	END
+};
+static const struct conf_section task_retry_section = {.keys = task_retry_keys};
+
+static const struct conf_key call_retry_keys[] = {
+	{"attempts", &conf_int, AT(conf_retry, attempts), BOUNDS(1, 100),
+	 .doc = "of one call; calls.retries and one more unless given"},
+	{"first", &conf_duration, AT(conf_retry, first_ms), BOUNDS(1, HOUR), .fallback = "1s",
+	 .doc = "before a call is tried again; doubles each time"},
+	{"cap", &conf_duration, AT(conf_retry, cap_ms), BOUNDS(1, HOUR), .fallback = "30s", .doc = "at most"},
+	{"budget", &conf_float, AT(conf_retry, budget), BOUNDS(0, 100), .fallback = "10",
+	 .doc = "retries in a hundred requests, beyond a few"},
+	END
+};
+static const struct conf_section call_retry_section = {.keys = call_retry_keys};
+
 /* Also `defaults`, without what is marked CONF_OWN. */
 static const struct conf_key flow_keys[] = {
 	CARRIED("plugin", conf_text, conf_flow, plugin),
@@ -376,6 +356,14 @@ static const struct conf_key flow_keys[] = {
 	 .doc = "a worker is replaced after so many tasks; 0 = never"},
 	{"max_rss", &conf_size, AT(conf_flow, max_rss), BOUNDS(0, 100 * TIB), .fallback = "0",
 	 .doc = "a worker is replaced when it is larger; 0 = never"},
+	{"retry", &conf_struct, AT(conf_flow, retry), .section = &task_retry_section,
+	 .doc = "when a task that failed is tried again"},
+	{"fallback", &conf_word, AT(conf_flow, fallback), .fallback = "no", .words = fallback_words,
+	 .doc = "whether the next source is asked when one fails"},
+	{"limits", &conf_limits, LIST(conf_flow, limits, limit_count), .flags = CONF_OWN,
+	 .doc = "tasks that may begin"},
+	{"item", &conf_items, LIST(conf_flow, items, item_count), .flags = CONF_OWN,
+	 .doc = "tasks that may begin with the same value of a parameter"},
 	{"group", &conf_name, AT(conf_flow, group), .flags = CONF_OWN, .doc = "flows that share worker processes"},
 	{"sources", &conf_texts, LIST(conf_flow, sources, source_count), .flags = CONF_OWN,
 	 .doc = "the only sources the flow may use"},
@@ -403,7 +391,11 @@ static const struct conf_key source_keys[] = {
 	{"base_url", &conf_http_url, AT(conf_source, base_url), .doc = "instead of the plugin's"},
 	{"credential", &conf_pairs, LIST(conf_source, credential, credential_count), .flags = CONF_HIDDEN,
 	 .doc = "what the source asks for: names and values"},
-	{"limits", &conf_limits, LIST(conf_source, limits, limit_count), .doc = "kept for a later version"},
+	{"limits", &conf_limits, LIST(conf_source, limits, limit_count), .doc = "instead of the plugin's"},
+	{"credential_limits", &conf_limits, LIST(conf_source, credential_limits, credential_limit_count),
+	 .doc = "of each credential"},
+	{"retry", &conf_struct, AT(conf_source, retry), .section = &call_retry_section,
+	 .doc = "when a call that failed is tried again"},
 	END
 };
 static const struct conf_section source_section = {
@@ -516,10 +508,11 @@ static const struct conf_key root_keys[] = {
 	{"tasks", &conf_struct, .section = &task_section, .doc = "the life of a task"},
 	{"calls", &conf_struct, .section = &call_section, .doc = "the calls of a task"},
 	{"http", &conf_struct, .section = &http_section, .doc = "requests to sources"},
+	{"limits", &conf_struct, .section = &limit_section, .doc = "waiting for permission"},
 	{"event", &conf_struct, .section = &event_section, .doc = "events"},
 	{"outbox", &conf_struct, .section = &outbox_section, .doc = "events on their way"},
 	{"relay", &conf_struct, .section = &relay_section, .doc = "outbox to message broker"},
-	{"breaker", &conf_struct, .section = &breaker_section, .doc = "when the warehouse fails"},
+	{"breaker", &conf_struct, .section = &breaker_section, .doc = "when the warehouse or a source fails"},
 	{"suspects", &conf_struct, .section = &suspect_section, .doc = "events that may be doubles"},
 	{"warehouse", &conf_struct, .section = &warehouse_section, .doc = "the tables of the warehouse"},
 	{"restart", &conf_struct, .section = &restart_section, .doc = "processes that died"},

@@ -5,6 +5,7 @@ core_libcore_a_SOURCES += \
 	core/conf/errors.c core/conf/errors.h \
 	core/conf/expand.c core/conf/expand.h \
 	core/conf/keys.c core/conf/keys.h \
+	core/conf/limits.c \
 	core/conf/model.c core/conf/model.h \
 	core/conf/options.c \
 	core/conf/part.c \

@@ -23,9 +23,27 @@ struct conf_errors;		/* what is wrong, with positions: conf/errors.h */
 enum conf_mode { CONF_SINGLE, CONF_PROCESSES };
 enum conf_durability { CONF_INSERTED, CONF_FSYNC, CONF_QUORUM };
 enum conf_engine { CONF_PLAIN, CONF_REPLACING };
+enum conf_fallback { CONF_FALLBACK_NO, CONF_FALLBACK_ERROR };
+enum conf_on_error { CONF_ON_ERROR_WAIT, CONF_ON_ERROR_LOCAL };
+
+#define CONF_ITEMS_MAX 4	/* parameters of a flow with limits of their own */
 
 struct conf_pair {
 	const char *name, *value;
+};
+
+/* What a task or a call may have ended with; in the order of the words in limits.c. */
+enum conf_outcome {
+	CONF_ON_RETRY = 1, CONF_ON_LIMIT = 2, CONF_ON_AUTH = 4, CONF_ON_GONE = 8, CONF_ON_FAIL = 16,
+	CONF_OUTCOMES_GIVEN = 32	/* the file says which; else what is usual */
+};
+
+/* When what failed is tried again: a task of a flow, or a call of a source. */
+struct conf_retry {
+	int attempts;			/* a call's; 0: call_retries and one more */
+	int64_t first_ms, cap_ms;
+	unsigned int outcomes;		/* a task's: enum conf_outcome */
+	double budget;			/* of a source: retries in a hundred requests */
 };
 
 struct conf_source {
@@ -35,6 +53,9 @@ struct conf_source {
 	size_t credential_count;
 	const char *const *limits;		/* "100/30s", NULL: the plugin's */
 	size_t limit_count;
+	const char *const *credential_limits;	/* of each credential; NULL: none */
+	size_t credential_limit_count;
+	struct conf_retry retry;
 	const char *const *plugins;		/* that have a source of this name */
 	size_t plugin_count;
 };
@@ -64,6 +85,12 @@ struct conf_flow {
 	size_t source_count;
 	const char *const *unique;		/* parameters that make a live request unique */
 	size_t unique_count;
+	struct conf_retry retry;
+	int fallback;				/* enum conf_fallback */
+	const char *const *limits;		/* of tasks that begin; NULL: none */
+	size_t limit_count;
+	const struct conf_pair *items;		/* parameter and limit, of tasks with the same value of it */
+	size_t item_count;
 	const char *schedule;			/* checked, carried out by a later version; NULL = none */
 };
 
@@ -138,6 +165,9 @@ struct conf_model {
 	int64_t ready_timeout_ms;		/* a role has to be ready by then: 30 s */
 	int relay_workers, relay_window;	/* 1, 1,000 */
 	int64_t relay_lease_ms;			/* 20 s */
+	enum conf_on_error limit_on_error;	/* while the limits' store is away */
+	double limit_share;			/* of this node then: 1 */
+	int64_t limit_hold_ms;			/* 30 s */
 	const char *gateway_http, *gateway_grpc;	/* HOST:PORT, or NULL */
 };
 

@@ -12,7 +12,6 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/rate.h"
 #include "base/str.h"
 #include "json/json.h"
 #include "json/jwrite.h"
@@ -345,7 +344,7 @@ static void texts_fill(struct conf_walk *walk, const struct conf_node *node, con
 	conf_list_store(key, base, items, count);
 }
 
-static void texts_write(struct jwrite *w, const struct conf_key *key, const void *base)
+void conf_texts_write(struct jwrite *w, const struct conf_key *key, const void *base)
 {
 	const char *const *items = conf_list_items(key, base);
 
@@ -355,8 +354,8 @@ static void texts_write(struct jwrite *w, const struct conf_key *key, const void
 	jwrite_end(w);
 }
 
-static int texts_read(struct arena *arena, const struct json *value, const struct conf_key *key, void *base,
-		      struct error *err)
+int conf_texts_read(struct arena *arena, const struct json *value, const struct conf_key *key, void *base,
+		    struct error *err)
 {
 	const char **items = arena_alloc(arena, json_count(value) * sizeof(*items));
 	size_t count = 0;
@@ -370,19 +369,4 @@ static int texts_read(struct arena *arena, const struct json *value, const struc
 	return 0;
 }
 
-const struct conf_type conf_texts = {"list", "a list of texts", texts_fill, texts_write, texts_read};
-
-static void limits_fill(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key, void *base)
-{
-	struct rate rate;
-
-	texts_fill(walk, node, key, base);
-	for (const struct conf_node *child = node->first; node->kind == CONF_SEQUENCE && child != NULL;
-	     child = child->next)
-		if (child->kind == CONF_SCALAR && !child->bad && *child->text != '\0' &&
-		    rate_parse(child->text, &rate) < 0)
-			conf_complain(walk, child, key, "must hold limits such as 100/30s or \"100/30s burst 10\", "
-				      "not %s", conf_show(walk, child, key));
-}
-
-const struct conf_type conf_limits = {"limits", "a list of limits", limits_fill, texts_write, texts_read};
+const struct conf_type conf_texts = {"list", "a list of texts", texts_fill, conf_texts_write, conf_texts_read};

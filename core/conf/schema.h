@@ -79,6 +79,10 @@ extern const struct conf_type conf_name, conf_http_url, conf_address;
 extern const struct conf_type conf_schedule;
 /* const char *const * and a size_t: a list of texts without repetition; the same of "100/30s" */
 extern const struct conf_type conf_texts, conf_limits;
+/* struct conf_pair * and a size_t: a mapping of texts; parameters to "1/s", at most CONF_ITEMS_MAX */
+extern const struct conf_type conf_pairs, conf_items;
+/* unsigned int: a set of enum conf_outcome */
+extern const struct conf_type conf_outcomes;
 /* a struct inside the struct; an array of structs (pointer and size_t) keyed by name */
 extern const struct conf_type conf_struct, conf_map;
 
@@ -109,5 +113,9 @@ const char *conf_nearest(struct conf_walk *walk, const char *word, const char *c
 void conf_list_store(const struct conf_key *key, void *base, void *items, size_t count);
 void *conf_list_items(const struct conf_key *key, const void *base);
 size_t conf_list_count(const struct conf_key *key, const void *base);
+/* What conf_texts writes and reads, for lists that check more. */
+void conf_texts_write(struct jwrite *w, const struct conf_key *key, const void *base);
+int conf_texts_read(struct arena *arena, const struct json *value, const struct conf_key *key, void *base,
+		    struct error *err);
 
 #endif

@@ -21,15 +21,21 @@ static const struct scheme {
 	{CONF_OBJECTS, "file", ABSOLUTE_PATH}, {CONF_OBJECTS, "s3", ANYTHING},
 	{CONF_BUS, "direct", NOTHING}, {CONF_BUS, "amqp", ANYTHING}, {CONF_BUS, "amqps", ANYTHING},
 	{CONF_LIMITS, "local", NOTHING}, {CONF_LIMITS, "redis", ANYTHING},
+	{CONF_LIMITS, "redis+unix", ANYTHING, "redis"},
 	{CONF_WAREHOUSE, "chdb", ABSOLUTE_PATH}, {CONF_WAREHOUSE, "clickhouse", ANYTHING},
 	{CONF_WAREHOUSE, "clickhouses", ANYTHING}
 };
 #define SCHEMES (sizeof(schemes) / sizeof(schemes[0]))
 
 /* The supported mixes, as flows.yaml(5) shows them. A scheme in none of them is not built yet. */
-#define ANY_WAREHOUSE(tasks, bus) \
-	{tasks, "file", bus, "local", "chdb"}, {tasks, "file", bus, "local", "clickhouse"}, \
-	{tasks, "file", bus, "local", "clickhouses"}
+#define WITH_LIMITS(tasks, bus, limits) \
+	{tasks, "file", bus, limits, "chdb"}, {tasks, "file", bus, limits, "clickhouse"}, \
+	{tasks, "file", bus, limits, "clickhouses"}
+#ifdef HAVE_REDIS
+#define ANY_WAREHOUSE(tasks, bus) WITH_LIMITS(tasks, bus, "local"), WITH_LIMITS(tasks, bus, "redis")
+#else
+#define ANY_WAREHOUSE(tasks, bus) WITH_LIMITS(tasks, bus, "local")
+#endif
 static const char *const mixes[][CONF_FAMILIES] = {
 	ANY_WAREHOUSE("sqlite", "direct"),
 #ifdef HAVE_RABBITMQ

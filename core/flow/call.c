@@ -91,16 +91,35 @@ static enum flow_step call_step(struct flow_call *call, enum flow_step step)
 	return step;
 }
 
+static bool may_retry(const struct flow_call *call)
+{
+	const struct flow_env *env = call->task->env;
+
+	if (call->on_error == SL_ON_ERROR_REPORT)
+		return false;
+	return env->may_retry ? env->may_retry(call) : call->tries < env->call_retries;
+}
+
+/* Leaves the source; false, when there is no other. A call that goes on has none. */
+static bool next_source(struct flow_call *call)
+{
+	if (call->via)
+		call->excluded[call->via - call->operation->via] = true;
+	call->tries = 0;
+	if (!flow_call_candidate(call, 0))
+		return false;
+	call->via = NULL;
+	return true;
+}
+
 enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int status, const char *text,
 			     int64_t park_s)
 {
-	unsigned int retries = call->on_error == SL_ON_ERROR_REPORT ? 0 : call->task->env->call_retries;
-
 	call->held = NULL;
 	call->parked_s = park_s;
 	switch (result) {
 	case SL_RETRY:
-		if (call->tries >= retries)
+		if (!may_retry(call))
 			break;
 		call->tries++;
 		return call_step(call, FLOW_STEP_AGAIN);
@@ -110,20 +129,18 @@ enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int 
 		call->text = failure_format(call_texts(call), status, text ? text : FLOW_WENT_WRONG);
 		return call_step(call, result == SL_LIMIT ? FLOW_STEP_LIMIT : FLOW_STEP_AUTH);
 	case SL_SOURCE:
-		if (call->via)
-			call->excluded[call->via - call->operation->via] = true;
-		call->tries = 0;
 		call->refusal = result;
 		call->text = failure_format(call_texts(call), status, text ? text : FLOW_NO_SOURCE);
-		if (flow_call_candidate(call, 0)) {
-			call->via = NULL;
+		if (next_source(call))
 			return call_step(call, FLOW_STEP_SOURCE);
-		}
 		call_exhausted(call);
 		return FLOW_STEP_NONE;
 	default:
 		break;
 	}
+	if (result != SL_GONE && call->task->env->may_fall_back && call->task->env->may_fall_back(call) &&
+	    next_source(call))
+		return call_step(call, FLOW_STEP_SOURCE);
 	call_fail(call, result, status, text);
 	return FLOW_STEP_NONE;
 }
@@ -479,6 +496,16 @@ unsigned int flow_call_tries(const struct flow_call *call)
 int64_t flow_call_parked_s(const struct flow_call *call)
 {
 	return call->parked_s;
+}
+
+bool flow_call_goes_on(const struct flow_call *call)
+{
+	return call->pinned && call->via_count > 1;
+}
+
+int64_t flow_call_cost(const struct flow_call *call)
+{
+	return call->operation->cost > 1 ? call->operation->cost : 1;
 }
 
 void *flow_call_user(const struct flow_call *call)

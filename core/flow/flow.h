@@ -44,6 +44,13 @@ struct flow_env {
 	int64_t (*now_ms)(void);	/* the clock; replaced in tests and replays */
 	/* Value of option name of plugin, from flows.yaml; NULL: its default. */
 	const char *(*option)(const struct plugin *plugin, const char *name);
+	/*
+	 * Whether a call that ended with SL_RETRY may be repeated once more, and
+	 * whether the next source is asked when one fails for good. NULL: up to
+	 * call_retries times; no.
+	 */
+	bool (*may_retry)(const struct flow_call *call);
+	bool (*may_fall_back)(const struct flow_call *call);
 	/* Sees each record after its emit (flow_record_print); NULL: nobody looks. */
 	void (*on_record)(struct flow_task *task, const struct sl_record *record);
 };
@@ -138,6 +145,10 @@ const char *flow_call_handle(const struct flow_call *call);	/* bound handle, or 
 struct flow_task *flow_call_task(const struct flow_call *call);
 unsigned int flow_call_tries(const struct flow_call *call);
 int64_t flow_call_parked_s(const struct flow_call *call);
+/* It goes on with the source that began, while others could have begun. */
+bool flow_call_goes_on(const struct flow_call *call);
+/* What it takes of the budget of a source with SL_SOURCE_COSTS; at least 1. */
+int64_t flow_call_cost(const struct flow_call *call);
 void *flow_call_user(const struct flow_call *call);		/* the driver's own */
 void flow_call_set_user(struct flow_call *call, void *user);
 

@@ -153,5 +153,10 @@ struct limit_waiter *limit_wait(struct limit_queue *queue, const struct limit_it
 /* NULL tolerated; sets *waiter to NULL. */
 void limit_wait_cancel(struct limit_waiter **waiter);
 size_t limit_queue_length(const struct limit_queue *queue);
+/*
+ * How long who comes now stands behind others for these keys, at least; 0 when
+ * nobody is in line for any of them, so that limit_take overtakes nobody.
+ */
+int64_t limit_queue_ahead(const struct limit_queue *queue, const struct limit_item *items, size_t count);
 
 #endif

@@ -237,21 +237,37 @@ static void on_answer(void *user, const struct limit_answer *answer)
 		block(waiter, answer);
 }
 
-/* How long whoever holds it up has to wait. */
-static int64_t longest_wait(const struct limit_waiter *waiter)
+/* The longest that somebody who holds this line has to wait; 0 when nobody holds it. */
+static int64_t line_wait(const struct limit_queue *queue, const struct line *line)
 {
-	int64_t longest = 1, now = loop_now_ms(waiter->queue->limiter->loop);
+	int64_t longest = list_empty(&line->holds) ? 0 : 1, now = loop_now_ms(queue->limiter->loop);
 	const struct list *node;
 
-	for (size_t i = 0; i < waiter->count; i++) {
-		list_each(node, &waiter->places[i].line->holds) {
-			const struct limit_waiter *other = list_entry(node, struct place, hold)->waiter;
+	list_each(node, &line->holds) {
+		const struct limit_waiter *other = list_entry(node, struct place, hold)->waiter;
 
-			if (other->state == BLOCKED && other->blocked_ms - now > longest)
-				longest = other->blocked_ms - now;
-		}
+		if (other->state == BLOCKED && other->blocked_ms - now > longest)
+			longest = other->blocked_ms - now;
 	}
 	return longest;
+}
+
+/* Told to who never came to ask: how long whoever holds it up has to wait, and in which lines. */
+static struct limit_answer still_behind(const struct limit_waiter *waiter)
+{
+	struct limit_answer answer = {.verdict = LIMIT_WAIT, .wait_ms = 1};
+
+	for (size_t i = 0; i < waiter->count; i++) {
+		int64_t wait_ms = line_wait(waiter->queue, waiter->places[i].line);
+
+		if (wait_ms > 0)
+			answer.refusing |= 1U << i;
+		if (wait_ms > answer.wait_ms) {
+			answer.wait_ms = wait_ms;
+			answer.slowest = i;
+		}
+	}
+	return answer;
 }
 
 static void on_timer(void *user)
@@ -263,7 +279,7 @@ static void on_timer(void *user)
 		return;
 	}
 	if (waiter->state == QUEUED) {
-		waiter->last = (struct limit_answer){.verdict = LIMIT_WAIT, .wait_ms = longest_wait(waiter)};
+		waiter->last = still_behind(waiter);
 		finish(waiter, &waiter->last);
 		return;
 	}
@@ -357,6 +373,19 @@ void limit_wait_cancel(struct limit_waiter **waiter)
 size_t limit_queue_length(const struct limit_queue *queue)
 {
 	return queue->length;
+}
+
+int64_t limit_queue_ahead(const struct limit_queue *queue, const struct limit_item *items, size_t count)
+{
+	int64_t longest = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct line *line = map_get(queue->lines, items[i].key);
+		int64_t wait_ms = line != NULL ? line_wait(queue, line) : 0;
+
+		longest = wait_ms > longest ? wait_ms : longest;
+	}
+	return longest;
 }
 
 struct limit_queue *limit_queue_new(struct limiter *limiter, const struct limit_queue_options *options)

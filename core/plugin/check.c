@@ -6,7 +6,9 @@
  */
 #include <string.h>
 
+#include "base/rate.h"
 #include "base/str.h"
+#include "limit/window.h"
 #include "plugin/internal.h"
 
 static int refuse(struct error *err, const char *what, const char *name, const char *why)
@@ -70,6 +72,24 @@ static int check_options(const char *what, const char *owner, const struct sl_op
 	return 0;
 }
 
+static int check_limits(const struct sl_source *source, struct error *err)
+{
+	struct limit_rule rules[LIMIT_WINDOWS_MAX];
+	struct rate rates[LIMIT_WINDOWS_MAX];
+	size_t count = 0, windows;
+
+	for (; source->limits != NULL && source->limits[count] != NULL; count++) {
+		if (count == LIMIT_WINDOWS_MAX)
+			return refuse(err, "source", source->name, "has too many limits");
+		if (rate_parse(source->limits[count], &rates[count]) != 0)
+			return refuse_member(err, "source", source->name, source->limits[count],
+					     "no limit such as 100/30s");
+	}
+	if (limit_rules(rates, count, rules, &windows) != 0)
+		return refuse(err, "source", source->name, "has too many limits (one with a burst counts as two)");
+	return 0;
+}
+
 static int check_source(const struct sl_source *source, struct error *err)
 {
 	if (!str_is_name(source->name))
@@ -85,7 +105,7 @@ static int check_source(const struct sl_source *source, struct error *err)
 	if ((source->auth == SL_AUTH_HEADER || source->auth == SL_AUTH_QUERY || source->auth == SL_AUTH_BEARER) &&
 	    source->auth_field == NULL)
 		return refuse(err, "source", source->name, "names no member of its credential (auth_field)");
-	return 0;
+	return check_limits(source, err);
 }
 
 static const struct sl_column *find_column(const struct sl_table *table, const char *name)

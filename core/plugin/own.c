@@ -9,6 +9,9 @@
 
 #include "plugin/internal.h"
 
+/* Sizes of the first version, where it was shorter: up to the padding, as the compiler of then saw it. */
+#define OPERATION_LEAST offsetof(struct sl_operation, cost)
+
 static int pair_compare(const void *a, const void *b)
 {
 	const struct plugin_pair *x = a, *y = b;
@@ -109,7 +112,7 @@ static const struct sl_operation *own_operation(struct plugin *plugin, const str
 						struct error *err)
 {
 	bool fresh;
-	struct sl_operation *own = own_one(plugin, theirs, sizeof(*own), sizeof(*own), "operation", &fresh, err);
+	struct sl_operation *own = own_one(plugin, theirs, sizeof(*own), OPERATION_LEAST, "operation", &fresh, err);
 	struct sl_via *vias;
 	size_t count = 0;
 

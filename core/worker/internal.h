@@ -2,10 +2,11 @@
 /*
  * What the files of core/worker share. One process, one loop thread:
  *
- *     worker.c  the role: which flows, claiming, leases, drain
- *     task.c    one running task and its calls
- *     permit.c  may this call go now, by which source, with which credential
- *     commit.c  ended tasks and slices, committed in groups
+ *     worker.c    the role: which flows, claiming, leases, drain
+ *     task.c      one running task and its calls
+ *     permit.c    may this call go now, by which source, with which credential
+ *     upstream.c  what is known of a source: refusals, breaker, retries
+ *     commit.c    ended tasks and slices, committed in groups
  */
 #ifndef SLUICE_WORKER_INTERNAL_H
 #define SLUICE_WORKER_INTERNAL_H
@@ -16,19 +17,29 @@
 #include "base/arena.h"
 #include "base/backoff.h"
 #include "base/list.h"
+#include "base/rate.h"
+#include "conf/model.h"
 #include "flow/flow.h"
+#include "limit/window.h"
 #include "role/role.h"
 #include "store/store.h"
 
-struct conf_flow;
-struct conf_model;
 struct http_client;
 struct http_response;
 struct http_transfer;
+struct limit_queue;
+struct limiter;
 struct loop;
 struct loop_timer;
+struct permit;
 struct map;
 struct plugin;
+
+/* Rates as the limiter takes them. */
+struct permit_rates {
+	struct rate rates[LIMIT_WINDOWS_MAX];
+	size_t count;
+};
 
 /* One flow this process runs. */
 struct worker_flow {
@@ -41,13 +52,23 @@ struct worker_flow {
 	size_t claimed;			/* rows of the claim just answered */
 	bool more;			/* rows may be ready: claim when a slot is free */
 	bool nudged;			/* since the claim under way was made */
+	int64_t claim_from_ms;		/* loop time: its sources have no budget before */
+	struct permit_rates limits;	/* of tasks that begin */
+	struct permit_rates items[CONF_ITEMS_MAX];	/* of one value of a parameter, in the order of conf->items */
 };
 
-/* What this process knows of a source that refused once. */
-struct permit_state {
+/* What this process knows of a source, or of one handle where credentials belong to handles. */
+struct upstream {
 	int64_t parked_until_ms;	/* loop time; 0 = not parked */
 	struct backoff parking;		/* for refusals that name no time */
 	bool retired;			/* refused for good: until the configuration changes */
+	bool open;			/* the breaker: nothing goes, but one to try when its time has come */
+	int failures;			/* in a row */
+	int64_t probe_ms;		/* loop time: open, and nothing goes before */
+	bool probing;			/* one that tries is under way, or its answer never came */
+	struct backoff pause;		/* between probes */
+	double retries;			/* that may still be made */
+	int64_t retries_ms;		/* loop time of that */
 };
 
 struct worker {
@@ -59,7 +80,11 @@ struct worker {
 	struct flow_env env;
 	struct worker_flow *flows;
 	size_t flow_count;
-	struct map *permits;		/* source (and handle) → struct permit_state */
+	struct map *upstreams;		/* source (and handle) → struct upstream */
+	size_t open_breakers;
+	struct map *source_rates;	/* source → struct source_rates, once it was asked for */
+	struct limiter *limiter;
+	struct limit_queue *queue;
 	char name[128];			/* node/title/pid, for the tasks' rows */
 	bool relayed;			/* events leave by relays, not by direct: readers */
 
@@ -76,11 +101,12 @@ struct worker {
 	bool leaving;			/* to be started afresh: claims nothing more */
 	bool measuring;
 	struct backoff store_trouble;
-	int64_t complained_ms;
+	int64_t complained_ms, never_ms;
 	struct loop_timer *claim_timer;	/* polls by itself when no nudge comes; retries after trouble */
 	struct loop_timer *lease_timer;
 	struct loop_timer *drain_timer;
 	struct loop_timer *measure_timer;
+	struct loop_timer *budget_timer;	/* a flow's sources have budget again */
 
 	struct list ready;		/* struct task waiting for a group commit */
 	size_t ready_count, ready_bytes;
@@ -108,6 +134,11 @@ struct task {
 	bool release_wanted;		/* hand it back as soon as it can be */
 	struct list calls;		/* struct call */
 	struct loop_timer *timeout;
+	int64_t deadline_ms;		/* loop time; waiting for permission moves it */
+	char *item_keys[CONF_ITEMS_MAX];	/* of the limiter; NULL: not given; owned */
+	bool entered;			/* its flow's limits are taken, or there are none */
+	struct call *entering;		/* that asks for them; the others wait for it */
+	bool answered;			/* since the last commit: what would be lost with a join */
 	/* the commit being made */
 	enum store_end end;
 	char *data;			/* owned */
@@ -125,6 +156,10 @@ struct call {
 	struct flow_call *engine;
 	struct http_transfer *transfer;
 	struct loop_timer *timer;	/* page delay, back-off, waiting for permission */
+	struct permit *permit;		/* asked for, or the one it goes with */
+	int64_t asking_since_ms;	/* loop time, 0: does not */
+	bool barred;			/* waits for something that may come sooner than its timer */
+	bool probe;			/* goes through an open breaker, to try */
 	bool looking_up;		/* a store request refers to it */
 };
 
@@ -138,27 +173,66 @@ void task_free(struct task *task);
 void task_drop(struct task *task);
 /* Hands the task back with what can be saved. */
 void task_release(struct task *task, int64_t run_after_ms);
+/* Lets calls that wait for a source ask again at once: those of one task, or of all (NULL). */
+void task_kick(struct worker *worker, struct task *task);
+
+/* A permit's answer that was not there at once. */
+struct permission;
+void call_permitted(struct call *call, const struct permission *permission);
 
 /* --- permit.c --- */
-enum permit {
+enum permit_verdict {
+	PERMIT_ASKING,		/* call_permitted comes later */
 	PERMIT_GO,		/* source and credential are chosen */
-	PERMIT_WAIT,		/* not before wait_ms */
+	PERMIT_WAIT,		/* the call waits for wait_ms, then asks again */
+	PERMIT_RELEASE,		/* the task goes back to the store for wait_ms */
 	PERMIT_NONE		/* no source is left that could */
 };
 struct permission {
+	enum permit_verdict verdict;
 	const struct sl_source *source;
 	const char *base_url;			/* NULL: the source's own */
-	struct flow_credential credential;	/* members borrowed from the configuration and scratch */
+	struct flow_credential credential;	/* good until the call asks again or ends */
 	int64_t wait_ms;
 };
-void permit_init(struct worker *worker);
+/* Opens the limiter and reads the flows' limits. */
+int permit_init(struct worker *worker, struct error *err);
 void permit_fini(struct worker *worker);
-/* The one place where a request asks whether it may go. scratch holds the credential's member list. */
-enum permit permit_ask(struct worker *worker, struct flow_call *call, struct arena *scratch, struct permission *out);
+/* Which limits a task falls under when it begins. params: its JSON text. */
+void permit_task(struct task *task, const char *params);
+/* The one place where a request asks whether it may go. Cancelled by permit_forget. */
+void permit_ask(struct call *call, struct permission *permission_r);
+/* The request was not made after all: gives back what was taken. */
+void permit_refund(struct call *call);
+/* The call is over, or asks anew. */
+void permit_forget(struct call *call);
 /* The call's source refused for now (flow_call_parked_s 0: it did not say how long), or for good; or it worked. */
-void permit_park(struct worker *worker, const struct flow_call *call);
-void permit_retire(struct worker *worker, const struct flow_call *call);
-void permit_worked(struct worker *worker, const struct flow_call *call);
+void permit_park(struct call *call);
+void permit_retire(struct call *call);
+/* What the response says of the upstream's own limits is kept to by all nodes. */
+void permit_feedback(struct call *call, const struct http_response *response);
+/* How long the call has been waiting for permission, in ms. */
+int64_t permit_waited(const struct call *call);
+
+/* --- upstream.c --- */
+void upstream_init(struct worker *worker);
+void upstream_fini(struct worker *worker);
+/* NULL: nothing is known. */
+struct upstream *upstream_find(struct worker *worker, const struct sl_source *source, const struct flow_call *call);
+/* How long nothing goes to it; 0: it may go now. */
+int64_t upstream_barred(struct worker *worker, const struct upstream *upstream);
+/* A request goes to the call's source; true when it is to try an open breaker. */
+bool upstream_begins(struct worker *worker, const struct flow_call *call);
+/* How it ended: well, with some answer, without one (or one of 500 and more), or nobody knows. */
+enum upstream_end { UPSTREAM_WORKED, UPSTREAM_ANSWERED, UPSTREAM_FAILED, UPSTREAM_UNKNOWN };
+void upstream_ended(struct call *call, enum upstream_end end);
+/* Refused for so long (0: it did not say); returns how long, 0 when it is parked as long already. */
+int64_t upstream_park(struct worker *worker, const struct flow_call *call, int64_t seconds);
+void upstream_retire(struct worker *worker, const struct flow_call *call);
+/* Whether a retry of the call is within the source's attempts and budget; takes one of it. */
+bool upstream_may_retry(struct worker *worker, const struct flow_call *call);
+/* What flows.yaml says of retries of the source, or the defaults. */
+struct conf_retry upstream_retry(const struct worker *worker, const struct sl_source *source);
 
 /* --- commit.c --- */
 /* Queues the task's commit: end, data and so on are set in it. */
@@ -169,6 +243,8 @@ void commit_flush(struct worker *worker);
 /* A task has left this process: its slot is free. */
 void worker_task_left(struct worker *worker, struct task *task);
 void worker_claim(struct worker *worker);
+/* No task of the flow is claimed for so long; 0: at once again, and that of every flow (flow NULL). */
+void worker_hold_flow(struct worker *worker, struct worker_flow *flow, int64_t wait_ms);
 /* Logs trouble with the store at most once a minute. */
 void worker_store_trouble(struct worker *worker, const char *what, const struct error *err);
 

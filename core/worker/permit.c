@@ -1,93 +1,243 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Permission: may this call go now, by which source, with which credential.
- * A source has one static credential from flows.yaml; shared limits and the
- * credential pool will be asked in permit_ask and nowhere else. Where accounts
- * are bound to handles (a shop's API), one's refusal says nothing of another.
+ *
+ * Candidates are the sources that may answer, in order, each with its
+ * credentials. For each the limiter is asked in one step for all it falls
+ * under: the source, the credential, and when the task begins its flow and its
+ * items. The first that is granted goes. When all refuse, the call waits in
+ * line for the one that has room first, up to limits.max_hold; a task that
+ * would wait longer goes back to the store until then, and when nothing but
+ * its sources stood in the way its flow is not claimed meanwhile.
  */
+#include <string.h>
+
 #include "base/buf.h"
 #include "base/map.h"
+#include "base/str.h"
 #include "base/uuid.h"
+#include "http/http.h"
+#include "json/json.h"
+#include "limit/feedback.h"
+#include "limit/limit.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "setup/engine.h"
 #include "worker/internal.h"
 
-#define PARK_FIRST_MS 1000
-#define PARK_CAP_MS 60000
-#define STATES_MAX 4096		/* beyond it, what is neither parked nor retired is forgotten; at twice that, all */
+#define AGAIN_LEAST_MS 1000	/* a task that goes back stays for so long */
+#define COMPLAIN_MS 60000
+#define ENTRY_LOOK_MS 10000	/* calls that wait for the one that asks for their task look again so often */
 
-/* What was refused: a source, and where its credentials belong to handles, one of its handles. */
-static void state_name(struct buf *name, const struct sl_source *source, const struct flow_call *call)
+struct source_rates {
+	struct permit_rates source, credential;
+};
+
+struct candidate {
+	const struct sl_source *source;
+	const char *base_url;
+	struct flow_credential credential;
+	const char *key;		/* the limiter's, of the credential; of the source when it needs none */
+	struct limit_item items[LIMIT_ITEMS_MAX];
+	size_t item_count;
+	unsigned int own;		/* items that other tasks of the flow may not fall under: a bit for each */
+	int64_t wait_ms;		/* as far as it was told; -1: repeating cannot help */
+	bool barred;			/* by what this process knows; the limiter need not be asked */
+	bool wide;			/* every task of the flow would have to wait for it */
+};
+
+struct permit {
+	struct call *call;
+	struct arena *arena;
+	struct candidate *candidates;
+	size_t count, at;
+	struct limit_request *request;
+	struct limit_waiter *waiter;
+	const struct candidate *chosen;	/* granted */
+	struct limit_grant grant;
+};
+
+static void try_next(struct permit *permit, struct permission *permission_r);
+
+/* --- rates --- */
+
+static void rates_add(struct permit_rates *rates, const char *text)
 {
-	const char *handle = (source->flags & SL_SOURCE_BOUND) != 0 ? flow_call_handle(call) : NULL;
-
-	buf_init(name);
-	buf_adds(name, source->name);
-	if (handle != NULL)
-		buf_printf(name, " handle=%s", handle);
+	/* Checked when the configuration and the plugin were loaded. */
+	if (rates->count < LIMIT_WINDOWS_MAX && rate_parse(text, &rates->rates[rates->count]) == 0)
+		rates->count++;
 }
 
-/* NULL: nothing was ever refused. */
-static struct permit_state *state_find(struct worker *worker, const struct sl_source *source,
-				       const struct flow_call *call)
+static void rates_read(struct permit_rates *rates, const char *const *texts, size_t count)
 {
-	struct permit_state *state;
-	struct buf name;
-
-	if (map_count(worker->permits) == 0)
-		return NULL;
-	state_name(&name, source, call);
-	state = map_get(worker->permits, name.data);
-	buf_fini(&name);
-	return state;
+	for (size_t i = 0; i < count; i++)
+		rates_add(rates, texts[i]);
 }
 
-/* Forgetting costs one more refusal each, so that a million dead shops do not fill the memory. */
-static void forget(struct worker *worker, bool all)
+/* flows.yaml's limits of the source, else the plugin's. */
+static const struct source_rates *source_rates(struct worker *worker, const struct sl_source *source)
 {
-	struct map *kept = map_new();
-	const char *name;
-	void *value;
-	size_t cursor = 0;
+	const struct conf_source *conf = conf_source(worker->conf, source->name);
+	struct source_rates *rates = map_get(worker->source_rates, source->name);
 
-	while (map_next(worker->permits, &cursor, &name, &value)) {
-		struct permit_state *state = value;
+	if (rates != NULL)
+		return rates;
+	rates = mem_alloc(sizeof(*rates));
+	map_put(worker->source_rates, source->name, rates);
+	if (conf != NULL && conf->limit_count > 0)
+		rates_read(&rates->source, conf->limits, conf->limit_count);
+	else
+		for (size_t i = 0; source->limits != NULL && source->limits[i] != NULL; i++)
+			rates_add(&rates->source, source->limits[i]);
+	if (conf != NULL)
+		rates_read(&rates->credential, conf->credential_limits, conf->credential_limit_count);
+	return rates;
+}
 
-		if (!all && (state->retired || state->parked_until_ms > loop_now_ms(worker->loop)))
-			map_put(kept, name, state);
-		else
-			mem_release(state);
+int permit_init(struct worker *worker, struct error *err)
+{
+	const struct limit_options options = {
+		.state = worker->conf->state,
+		.on_error = worker->conf->limit_on_error == CONF_ON_ERROR_LOCAL ? LIMIT_ON_ERROR_LOCAL
+										 : LIMIT_ON_ERROR_WAIT,
+		.share = worker->conf->limit_share};
+	const struct limit_queue_options queue = {0};
+
+	worker->source_rates = map_new();
+	for (size_t i = 0; i < worker->flow_count; i++) {
+		struct worker_flow *flow = &worker->flows[i];
+
+		rates_read(&flow->limits, flow->conf->limits, flow->conf->limit_count);
+		for (size_t k = 0; k < flow->conf->item_count; k++)
+			rates_add(&flow->items[k], flow->conf->items[k].value);
 	}
-	map_free(&worker->permits);
-	worker->permits = kept;
-}
-
-static struct permit_state *state_make(struct worker *worker, const char *name)
-{
-	struct permit_state *state = map_get(worker->permits, name);
-
-	if (state != NULL)
-		return state;
-	if (map_count(worker->permits) >= STATES_MAX)
-		forget(worker, map_count(worker->permits) >= (size_t)2 * STATES_MAX);
-	state = mem_alloc(sizeof(*state));
-	backoff_init(&state->parking, PARK_FIRST_MS, PARK_CAP_MS);
-	map_put(worker->permits, name, state);
-	return state;
-}
-
-void permit_init(struct worker *worker)
-{
-	worker->permits = map_new();
+	worker->limiter = limit_open(worker->loop, worker->conf->limits, &options, err);
+	if (worker->limiter == NULL)
+		return error_prefix(err, "stores.limits");
+	worker->queue = limit_queue_new(worker->limiter, &queue);
+	return 0;
 }
 
 void permit_fini(struct worker *worker)
 {
-	if (worker->permits == NULL)
+	const char *name;
+	void *rates;
+	size_t cursor = 0;
+
+	if (worker->queue != NULL)
+		limit_queue_free(&worker->queue);
+	if (worker->limiter != NULL)
+		limit_close(&worker->limiter);
+	if (worker->source_rates == NULL)
 		return;
-	forget(worker, true);
-	map_free(&worker->permits);
+	while (map_next(worker->source_rates, &cursor, &name, &rates))
+		mem_release(rates);
+	map_free(&worker->source_rates);
+}
+
+/* --- what a task falls under when it begins --- */
+
+void permit_task(struct task *task, const char *params)
+{
+	const struct conf_flow *conf = task->flow->conf;
+	struct json_doc *doc = conf->item_count > 0 ? json_parse(params, strlen(params), NULL) : NULL;
+	bool limited = task->flow->limits.count > 0;
+
+	for (size_t i = 0; doc != NULL && i < conf->item_count; i++) {
+		const struct json *value = json_member(json_root(doc), conf->items[i].name);
+		struct buf key;
+
+		if (json_type(value) == JSON_NULL)
+			continue;
+		buf_init(&key);
+		buf_printf(&key, "item/%s/%s/", task->flow->name, conf->items[i].name);
+		if (json_string(value, NULL) != NULL)
+			buf_adds(&key, json_string(value, NULL));
+		else
+			json_print(value, &key);
+		task->item_keys[i] = buf_steal(&key);
+		limited = true;
+	}
+	json_doc_free(&doc);
+	/* What goes on has begun before. */
+	task->entered = !limited || task->checkpoint != NULL;
+}
+
+static void entry_over(struct task *task, bool granted)
+{
+	task->entering = NULL;
+	task->entered = task->entered || granted;
+	task_kick(task->worker, task);
+}
+
+/* --- candidates --- */
+
+static void item_add(struct candidate *candidate, const char *key, const struct permit_rates *rates, int64_t cost,
+		     bool own)
+{
+	if (own)
+		candidate->own |= 1U << candidate->item_count;
+	candidate->items[candidate->item_count++] = (struct limit_item){
+		.key = key, .rates = rates->rates, .rate_count = rates->count, .cost = cost};
+}
+
+/* A name for the limiter that tells one credential from another and nothing about it. */
+static const char *credential_key(struct permit *permit, const struct candidate *candidate, const char *handle)
+{
+	char hash[SHA256_TEXT_SIZE];
+	struct buf members;
+
+	buf_init(&members);
+	for (size_t i = 0; i < candidate->credential.count; i++)
+		buf_printf(&members, "%s=%s\n", candidate->credential.members[i].name,
+			   candidate->credential.members[i].value);
+	sha256_hex(hash, members.data, members.len);
+	buf_fini(&members);
+	return arena_printf(permit->arena, "credential/%s/%.12s%s%s", candidate->source->name, hash,
+			    handle != NULL ? "/" : "", handle != NULL ? handle : "");
+}
+
+static void candidate_items(struct permit *permit, struct candidate *candidate)
+{
+	const struct task *task = permit->call->task;
+	const struct source_rates *rates = source_rates(task->worker, candidate->source);
+	const struct sl_source *source = candidate->source;
+	bool bound = (source->flags & SL_SOURCE_BOUND) != 0;
+	int64_t cost = (source->flags & SL_SOURCE_COSTS) != 0 ? flow_call_cost(permit->call->engine) : 1;
+
+	candidate->key = arena_printf(permit->arena, "source/%s", source->name);
+	item_add(candidate, candidate->key, &rates->source, cost, false);
+	if (candidate->credential.count > 0) {
+		candidate->key = credential_key(permit, candidate,
+						bound ? flow_call_handle(permit->call->engine) : NULL);
+		item_add(candidate, candidate->key, &rates->credential, cost, bound);
+	}
+	if (task->entered)
+		return;
+	if (task->flow->limits.count > 0)
+		item_add(candidate, arena_printf(permit->arena, "flow/%s", task->flow->name), &task->flow->limits, 1,
+			 false);
+	for (size_t i = 0; i < task->flow->conf->item_count; i++)
+		if (task->item_keys[i] != NULL)
+			item_add(candidate, task->item_keys[i], &task->flow->items[i], 1, true);
+}
+
+/* The credentials of a source that the call may use: the one place that chooses them. */
+static void add_credentials(struct permit *permit, const struct sl_source *source)
+{
+	struct worker *worker = permit->call->task->worker;
+	const struct upstream *upstream = upstream_find(worker, source, permit->call->engine);
+	struct candidate *candidate = &permit->candidates[permit->count];
+
+	if ((upstream != NULL && upstream->retired) ||
+	    !engine_credential(worker->conf, source, permit->arena, &candidate->base_url, &candidate->credential))
+		return;
+	candidate->source = source;
+	candidate_items(permit, candidate);
+	candidate->wait_ms = upstream != NULL ? upstream_barred(worker, upstream) : 0;
+	candidate->barred = candidate->wait_ms > 0;
+	candidate->wide = (source->flags & SL_SOURCE_BOUND) == 0;
+	permit->count++;
 }
 
 /* Puts a source drawn by weight first; the others stay as what to fall back to. */
@@ -112,75 +262,286 @@ static void draw_first(const struct sl_source **sources, const double *weights, 
 	}
 }
 
-enum permit permit_ask(struct worker *worker, struct flow_call *call, struct arena *scratch, struct permission *out)
+static struct permit *permit_new(struct call *call)
 {
-	const struct task *task = ((const struct call *)flow_call_user(call))->task;
+	const struct task *task = call->task;
 	const struct sl_source *sources[ENGINE_CANDIDATES_MAX];
 	double weights[ENGINE_CANDIDATES_MAX];
-	size_t count = engine_candidates(worker->conf, task->flow->conf, call, sources, weights);
-	int64_t now = loop_now_ms(worker->loop), soonest = INT64_MAX;
+	size_t count = engine_candidates(task->worker->conf, task->flow->conf, call->engine, sources, weights);
+	struct permit *permit = mem_alloc(sizeof(*permit));
 
+	permit->call = call;
+	permit->arena = arena_new();
+	permit->candidates = arena_alloc(permit->arena, (count + 1) * sizeof(*permit->candidates));
 	draw_first(sources, weights, count);
-	for (size_t i = 0; i < count; i++) {
-		const struct permit_state *state = state_find(worker, sources[i], call);
+	for (size_t i = 0; i < count; i++)
+		add_credentials(permit, sources[i]);
+	return permit;
+}
 
-		if ((state != NULL && state->retired) ||
-		    !engine_credential(worker->conf, sources[i], scratch, &out->base_url, &out->credential))
-			continue;
-		out->source = sources[i];
-		if (state == NULL || state->parked_until_ms <= now)
-			return PERMIT_GO;
-		if (state->parked_until_ms < soonest)
-			soonest = state->parked_until_ms;
+/* --- asking --- */
+
+int64_t permit_waited(const struct call *call)
+{
+	return call->asking_since_ms > 0 ? loop_now_ms(call->task->worker->loop) - call->asking_since_ms : 0;
+}
+
+/* How long the call may go on waiting in this process. */
+static int64_t patience(const struct call *call)
+{
+	const struct task *task = call->task;
+	int64_t hold_ms = task->worker->conf->limit_hold_ms;
+
+	/* What a task has in an open join would be lost, and the requests for it with it. */
+	if (task->answered && !flow_task_can_checkpoint(task->engine) && task->flow->conf->timeout_ms / 2 > hold_ms)
+		hold_ms = task->flow->conf->timeout_ms / 2;
+	return hold_ms - permit_waited(call);
+}
+
+static struct permission decided(struct permit *permit, enum permit_verdict verdict, int64_t wait_ms)
+{
+	struct permission permission = {.verdict = verdict, .wait_ms = wait_ms};
+	struct call *call = permit->call;
+
+	/* Whoever waits for what may end early is woken by task_kick. */
+	call->barred = verdict == PERMIT_WAIT;
+	if (call->task->entering == call && (verdict == PERMIT_GO || verdict == PERMIT_NONE))
+		entry_over(call->task, verdict == PERMIT_GO);
+	if (verdict == PERMIT_GO) {
+		permission.source = permit->chosen->source;
+		permission.base_url = permit->chosen->base_url;
+		permission.credential = permit->chosen->credential;
 	}
-	out->wait_ms = soonest - now;
-	return soonest == INT64_MAX ? PERMIT_NONE : PERMIT_WAIT;
+	return permission;
 }
 
-static void park(struct worker *worker, const char *name, int64_t seconds)
+/* The task goes back: so does its flow, unless others of it might pass. */
+static struct permission release(struct permit *permit, int64_t wait_ms)
 {
-	struct permit_state *state = state_make(worker, name);
-	int64_t now = loop_now_ms(worker->loop), until;
-	bool parked = state->parked_until_ms > now;
+	struct task *task = permit->call->task;
+	bool wide = !flow_call_goes_on(permit->call->engine);
 
-	/* Calls that were under way when the first refusal came all bring the same news: count it once. */
-	if (seconds == 0 && parked)
+	if (wait_ms < AGAIN_LEAST_MS)
+		wait_ms = AGAIN_LEAST_MS;
+	for (size_t i = 0; i < permit->count; i++)
+		wide = wide && permit->candidates[i].wide;
+	if (wide)
+		worker_hold_flow(task->worker, task->flow, wait_ms);
+	return decided(permit, PERMIT_RELEASE, wait_ms);
+}
+
+static void note_answer(struct candidate *candidate, const struct limit_answer *answer)
+{
+	candidate->wait_ms = answer->verdict == LIMIT_NEVER ? -1 : answer->wait_ms;
+	/* Who could not be asked was refused by no key in particular. */
+	candidate->wide = answer->verdict != LIMIT_WAIT || (answer->refusing & ~candidate->own) != 0;
+}
+
+static struct permission granted(struct permit *permit, const struct candidate *candidate,
+				 const struct limit_answer *answer)
+{
+	const struct call *call = permit->call;
+	struct worker *worker = call->task->worker;
+	const struct upstream *upstream = upstream_find(worker, candidate->source, call->engine);
+	int64_t barred_ms = upstream != NULL ? upstream_barred(worker, upstream) : 0;
+
+	permit->chosen = candidate;
+	permit->grant = answer->grant;
+	/* Meanwhile another has gone to try the breaker, or the source refused another. */
+	if (barred_ms > 0 || (upstream != NULL && upstream->retired)) {
+		permit_refund(permit->call);
+		permit->chosen = NULL;
+		return decided(permit, PERMIT_WAIT, barred_ms > 0 ? barred_ms : 1);
+	}
+	return decided(permit, PERMIT_GO, 0);
+}
+
+static void on_line_answer(void *user, const struct limit_answer *answer)
+{
+	struct permit *permit = user;
+	struct candidate *candidate = &permit->candidates[permit->at];
+	struct permission permission;
+
+	permit->waiter = NULL;
+	if (answer->verdict == LIMIT_GRANTED) {
+		permission = granted(permit, candidate, answer);
+	} else {
+		note_answer(candidate, answer);
+		permission = release(permit, answer->wait_ms);
+	}
+	call_permitted(permit->call, &permission);
+}
+
+/* Every candidate was refused: waits for the one that has room first. */
+static void wait_for_soonest(struct permit *permit, struct permission *permission_r)
+{
+	struct worker *worker = permit->call->task->worker;
+	int64_t left_ms = patience(permit->call);
+	struct candidate *soonest = NULL;
+
+	for (size_t i = 0; i < permit->count; i++)
+		if (permit->candidates[i].wait_ms >= 0 &&
+		    (soonest == NULL || permit->candidates[i].wait_ms < soonest->wait_ms))
+			soonest = &permit->candidates[i];
+	if (soonest == NULL) {
+		if (log_limited(&worker->never_ms, COMPLAIN_MS))
+			log_error("a limit allows less at once than one request takes flow=%s operation=%s",
+				  permit->call->task->flow->name, flow_call_operation(permit->call->engine));
+		*permission_r = decided(permit, PERMIT_NONE, 0);
+	} else if (soonest->wait_ms > left_ms) {
+		*permission_r = release(permit, soonest->wait_ms);
+	} else if (soonest->barred) {
+		*permission_r = decided(permit, PERMIT_WAIT, soonest->wait_ms);
+	} else {
+		permit->at = (size_t)(soonest - permit->candidates);
+		permit->waiter = limit_wait(worker->queue, soonest->items, soonest->item_count, left_ms,
+					    on_line_answer, permit);
+		*permission_r = decided(permit, PERMIT_ASKING, 0);
+	}
+}
+
+static void on_answer(void *user, const struct limit_answer *answer)
+{
+	struct permit *permit = user;
+	struct candidate *candidate = &permit->candidates[permit->at];
+	struct permission permission;
+
+	permit->request = NULL;
+	if (answer->verdict == LIMIT_GRANTED) {
+		permission = granted(permit, candidate, answer);
+	} else {
+		note_answer(candidate, answer);
+		permit->at++;
+		try_next(permit, &permission);
+	}
+	if (permission.verdict != PERMIT_ASKING)
+		call_permitted(permit->call, &permission);
+}
+
+/* Somebody is in line for one of its keys already. */
+static bool others_wait(const struct worker *worker, struct candidate *candidate)
+{
+	bool wide = false;
+
+	for (size_t i = 0; i < candidate->item_count; i++) {
+		int64_t wait_ms = limit_queue_ahead(worker->queue, &candidate->items[i], 1);
+
+		if (wait_ms > candidate->wait_ms)
+			candidate->wait_ms = wait_ms;
+		wide = wide || (wait_ms > 0 && (candidate->own & 1U << i) == 0);
+	}
+	if (candidate->wait_ms > 0)
+		candidate->wide = wide;
+	return candidate->wait_ms > 0;
+}
+
+/* Asks for the next candidate that nobody waits for; nobody is overtaken. */
+static void try_next(struct permit *permit, struct permission *permission_r)
+{
+	struct worker *worker = permit->call->task->worker;
+
+	for (; permit->at < permit->count; permit->at++) {
+		struct candidate *candidate = &permit->candidates[permit->at];
+
+		if (candidate->barred)
+			continue;
+		if (others_wait(worker, candidate))
+			continue;
+		permit->request = limit_take(worker->limiter, candidate->items, candidate->item_count, on_answer,
+					     permit);
+		*permission_r = decided(permit, PERMIT_ASKING, 0);
 		return;
-	until = now + (seconds > 0 ? seconds * 1000 : backoff_next(&state->parking));
-	if (until <= state->parked_until_ms)
+	}
+	wait_for_soonest(permit, permission_r);
+}
+
+static void drop(struct call *call)
+{
+	struct permit *permit = call->permit;
+
+	call->barred = false;
+	call->permit = NULL;
+	if (permit == NULL)
 		return;
-	state->parked_until_ms = until;
-	if (!parked)
-		log_info("source parked source=%s ms=%lld", name, (long long)(until - now));
+	limit_cancel(&permit->request);
+	limit_wait_cancel(&permit->waiter);
+	arena_free(&permit->arena);
+	mem_release(permit);
 }
 
-void permit_park(struct worker *worker, const struct flow_call *call)
+void permit_ask(struct call *call, struct permission *permission_r)
 {
-	struct buf name;
+	struct task *task = call->task;
 
-	state_name(&name, flow_call_source(call), call);
-	park(worker, name.data, flow_call_parked_s(call));
-	buf_fini(&name);
+	drop(call);
+	if (call->asking_since_ms == 0)
+		call->asking_since_ms = loop_now_ms(task->worker->loop);
+	if (!task->entered && task->entering != NULL && task->entering != call) {
+		/* One call asks for the task; it wakes the others. */
+		call->barred = true;
+		*permission_r = (struct permission){.verdict = PERMIT_WAIT, .wait_ms = ENTRY_LOOK_MS};
+		return;
+	}
+	if (!task->entered)
+		task->entering = call;
+	call->permit = permit_new(call);
+	if (call->permit->count == 0)
+		*permission_r = decided(call->permit, PERMIT_NONE, 0);
+	else
+		try_next(call->permit, permission_r);
 }
 
-void permit_retire(struct worker *worker, const struct flow_call *call)
+void permit_refund(struct call *call)
 {
-	struct permit_state *state;
-	struct buf name;
+	const struct permit *permit = call->permit;
 
-	state_name(&name, flow_call_source(call), call);
-	state = state_make(worker, name.data);
-	if (!state->retired)
-		log_error("credential refused by the upstream: not used again until the configuration changes source=%s",
-			  name.data);
-	state->retired = true;
-	buf_fini(&name);
+	if (permit != NULL && permit->chosen != NULL)
+		limit_refund(call->task->worker->limiter, permit->chosen->items, permit->chosen->item_count,
+			     &permit->grant);
 }
 
-void permit_worked(struct worker *worker, const struct flow_call *call)
+void permit_forget(struct call *call)
 {
-	struct permit_state *state = state_find(worker, flow_call_source(call), call);
+	drop(call);
+	if (call->task->entering == call)
+		entry_over(call->task, false);
+}
 
-	if (state != NULL)
-		backoff_reset(&state->parking);
+/* --- refusals of the upstream --- */
+
+void permit_park(struct call *call)
+{
+	struct worker *worker = call->task->worker;
+	int64_t park_ms = upstream_park(worker, call->engine, flow_call_parked_s(call->engine));
+
+	/* So that the other processes and nodes leave it alone too. */
+	if (park_ms > 0 && call->permit != NULL && call->permit->chosen != NULL)
+		limit_park(worker->limiter, call->permit->chosen->key, park_ms);
+}
+
+void permit_feedback(struct call *call, const struct http_response *response)
+{
+	const struct sl_source *source = flow_call_source(call->engine);
+	struct worker *worker = call->task->worker;
+	struct feedback_header *headers;
+	struct feedback said;
+
+	if (source == NULL || source->feedback == 0 || call->permit == NULL || call->permit->chosen == NULL)
+		return;
+	headers = arena_alloc(call->permit->arena, (response->header_count + 1) * sizeof(*headers));
+	for (size_t i = 0; i < response->header_count; i++)
+		headers[i] = (struct feedback_header){response->headers[i].name, response->headers[i].value};
+	said = feedback_read(source->feedback,
+			     &(struct feedback_response){response->status, headers, response->header_count,
+							 response->body, response->body_len},
+			     worker->env.now_ms());
+	if (said.park_ms > 0)
+		limit_park(worker->limiter, call->permit->chosen->key, said.park_ms);
+	if (said.left_ms > 0)
+		limit_lower(worker->limiter, call->permit->chosen->key, said.left, said.left_ms);
+}
+
+void permit_retire(struct call *call)
+{
+	upstream_retire(call->task->worker, call->engine);
 }

@@ -18,11 +18,6 @@
 #include "worker/internal.h"
 
 #define CALLBACK_MAX_S 10		/* a callback that runs longer dies with its process */
-#define AGAIN_FIRST_MS 1000
-#define AGAIN_CAP_MS 30000
-#define RETRY_FIRST_MS 2000
-#define RETRY_CAP_MS 600000
-#define HOLD_MAX_MS 30000		/* waiting longer than that for permission gives the slot back */
 #define LOOKUP_ROWS 1000
 
 static void task_pump(struct task *task);
@@ -44,6 +39,9 @@ static void callback_end(void)
 static void call_free(struct call *call)
 {
 	list_remove(&call->node);
+	permit_forget(call);
+	if (call->transfer != NULL)
+		upstream_ended(call, UPSTREAM_UNKNOWN);
 	http_cancel(&call->transfer);
 	loop_timer_free(&call->timer);
 	if (call->task->phase != TASK_DROPPED)
@@ -70,12 +68,14 @@ static void call_step(struct call *call, enum flow_step step)
 {
 	struct task *task = call->task;
 	struct worker *worker = task->worker;
+	struct conf_retry retry;
 	struct backoff again;
 	int64_t delay_ms;
 
 	switch (step) {
 	case FLOW_STEP_AGAIN:
-		backoff_init(&again, AGAIN_FIRST_MS, AGAIN_CAP_MS);
+		retry = upstream_retry(worker, flow_call_source(call->engine));
+		backoff_init(&again, retry.first_ms, retry.cap_ms);
 		again.failures = flow_call_tries(call->engine) > 0 ? flow_call_tries(call->engine) - 1 : 0;
 		delay_ms = backoff_next(&again);
 		/* What the upstream asked for (Retry-After) counts when it is longer. */
@@ -84,11 +84,11 @@ static void call_step(struct call *call, enum flow_step step)
 		call_wait(call, delay_ms);
 		break;
 	case FLOW_STEP_LIMIT:
-		permit_park(worker, call->engine);
+		permit_park(call);
 		call_wait(call, 0);
 		break;
 	case FLOW_STEP_AUTH:
-		permit_retire(worker, call->engine);
+		permit_retire(call);
 		call_wait(call, 0);
 		break;
 	case FLOW_STEP_SOURCE:
@@ -98,6 +98,7 @@ static void call_step(struct call *call, enum flow_step step)
 	default:
 		/* The engine's call may be gone: nothing of it is touched here. */
 		call->engine = NULL;
+		permit_forget(call);
 		list_remove(&call->node);
 		loop_timer_free(&call->timer);
 		mem_release(call);
@@ -115,8 +116,11 @@ static void answer(struct call *call, struct http_response *response)
 	for (size_t i = 0; i < response->header_count; i++)
 		headers[i] = (struct flow_pair){ response->headers[i].name, response->headers[i].value, false };
 	metric_add(METRIC_RESPONSE_BYTES, response->body_len);
+	permit_feedback(call, response);
+	upstream_ended(call, response->status < 400 ? UPSTREAM_WORKED :
+		       response->status < 500 ? UPSTREAM_ANSWERED : UPSTREAM_FAILED);
 	if (response->status < 400)
-		permit_worked(call->task->worker, call->engine);
+		call->task->answered = true;
 	else
 		metric_add(METRIC_REQUEST_ERRORS, 1);
 	callback_begin();
@@ -130,6 +134,7 @@ static void answer(struct call *call, struct http_response *response)
 
 static void on_response(void *user, struct http_response *response, const struct error *err)
 {
+	bool again = response == NULL && (err->code == ERR_TIMEOUT || err->code == ERR_IO);
 	struct call *call = user;
 	enum flow_step step;
 
@@ -139,9 +144,9 @@ static void on_response(void *user, struct http_response *response, const struct
 		return;
 	}
 	metric_add(METRIC_REQUEST_ERRORS, 1);
+	upstream_ended(call, again ? UPSTREAM_FAILED : UPSTREAM_ANSWERED);
 	callback_begin();
-	step = flow_call_failed(call->engine, err->code == ERR_TIMEOUT || err->code == ERR_IO ? SL_RETRY : SL_FAIL, 0,
-				err->text);
+	step = flow_call_failed(call->engine, again ? SL_RETRY : SL_FAIL, 0, err->text);
 	callback_end();
 	call_step(call, step);
 }
@@ -155,46 +160,68 @@ static void start_request(struct call *call, const struct flow_request *built, s
 		  flow_call_operation(call->engine), built->shown_url);
 	metric_add(METRIC_REQUESTS, 1);
 	call->task->requests++;
+	call->probe = upstream_begins(worker, call->engine);
 	call->transfer = http_start(worker->http, &request, on_response, call);
 }
 
-static void go_http(struct call *call)
+/* Permission is there: the request is built and goes. */
+static void go(struct call *call, const struct permission *permission)
 {
-	struct worker *worker = call->task->worker;
 	struct arena *scratch = arena_new();
-	struct permission permission;
 	struct flow_request request;
 	enum flow_step step = FLOW_STEP_NONE;
-	bool built = false;
+	bool built;
 
-	switch (permit_ask(worker, call->engine, scratch, &permission)) {
+	flow_call_choose(call->engine, permission->source);
+	callback_begin();
+	built = flow_call_request(call->engine, permission->base_url, &permission->credential, &request, &step) == 0;
+	callback_end();
+	if (built)
+		start_request(call, &request, scratch);
+	else
+		permit_refund(call);
+	arena_free(&scratch);
+	if (!built)
+		call_step(call, step);
+}
+
+void call_permitted(struct call *call, const struct permission *permission)
+{
+	struct task *task = call->task;
+	enum flow_step step;
+
+	if (permission->verdict == PERMIT_GO || permission->verdict == PERMIT_NONE) {
+		task->deadline_ms += permit_waited(call);
+		call->asking_since_ms = 0;
+	}
+	switch (permission->verdict) {
+	case PERMIT_ASKING:
+		break;
 	case PERMIT_GO:
-		flow_call_choose(call->engine, permission.source);
-		callback_begin();
-		built = flow_call_request(call->engine, permission.base_url, &permission.credential, &request, &step) == 0;
-		callback_end();
-		if (built)
-			start_request(call, &request, scratch);
+		go(call, permission);
 		break;
 	case PERMIT_WAIT:
-		if (permission.wait_ms > HOLD_MAX_MS) {
-			task_release(call->task, worker->env.now_ms() + permission.wait_ms);
-			built = true;
-		} else {
-			call_wait(call, permission.wait_ms);
-			built = true;
-		}
+		call_wait(call, permission->wait_ms);
+		break;
+	case PERMIT_RELEASE:
+		task_release(task, task->worker->env.now_ms() + permission->wait_ms);
 		break;
 	case PERMIT_NONE:
 	default:
 		callback_begin();
 		step = flow_call_unavailable(call->engine);
 		callback_end();
+		call_step(call, step);
 		break;
 	}
-	arena_free(&scratch);
-	if (!built)
-		call_step(call, step);
+}
+
+static void go_http(struct call *call)
+{
+	struct permission permission;
+
+	permit_ask(call, &permission);
+	call_permitted(call, &permission);
 }
 
 static void on_rows(void *user, const char *json, size_t len, const struct error *err)
@@ -279,29 +306,78 @@ static void finish(struct task *task, enum store_end end, const char *data, cons
 	commit_task(task);
 }
 
+static unsigned int outcome_of(enum sl_result result)
+{
+	switch (result) {
+	case SL_RETRY:
+		return CONF_ON_RETRY;
+	case SL_LIMIT:
+		return CONF_ON_LIMIT;
+	case SL_AUTH:
+		return CONF_ON_AUTH;
+	case SL_GONE:
+		return CONF_ON_GONE;
+	default:
+		return CONF_ON_FAIL;
+	}
+}
+
+static unsigned int outcomes_of(const struct conf_retry *retry)
+{
+	return (retry->outcomes & CONF_OUTCOMES_GIVEN) != 0 ? retry->outcomes
+							     : CONF_ON_RETRY | CONF_ON_LIMIT | CONF_ON_AUTH;
+}
+
 static void finish_failed(struct task *task, enum sl_result result, const char *text, const char *code)
 {
 	struct backoff backoff;
-	bool again = result != SL_FAIL && result != SL_GONE && task->attempt + 1 < task->max_attempts;
+	const struct conf_retry *retry = &task->flow->conf->retry;
+	bool again = (outcomes_of(retry) & outcome_of(result)) != 0 && task->attempt + 1 < task->max_attempts;
 
 	if (!again) {
 		log_info("task failed id=%lld flow=%s code=%s error=%s", (long long)task->id, task->flow->name, code, text);
 		finish(task, STORE_FAIL, text, code);
 		return;
 	}
-	backoff_init(&backoff, RETRY_FIRST_MS, RETRY_CAP_MS);
+	backoff_init(&backoff, retry->first_ms, retry->cap_ms);
 	backoff.failures = (unsigned int)task->attempt;
 	task->run_after_ms = task->worker->env.now_ms() + backoff_next(&backoff);
 	finish(task, STORE_RETRY, text, code);
 }
 
+/* Waiting for permission is not the task's fault: its time does not count. */
+static int64_t waits_now(const struct task *task)
+{
+	int64_t longest = 0;
+	const struct list *node;
+
+	list_each(node, &task->calls) {
+		int64_t waited = permit_waited(list_entry(node, struct call, node));
+
+		longest = waited > longest ? waited : longest;
+	}
+	return longest;
+}
+
+static void start_timeout(struct task *task)
+{
+	task->deadline_ms = loop_now_ms(task->worker->loop) + task->flow->conf->timeout_ms;
+	loop_timer_start(task->timeout, task->flow->conf->timeout_ms, 0);
+}
+
 static void on_timeout(void *user)
 {
 	struct task *task = user;
+	int64_t left_ms;
 	char text[96];
 
 	if (task->phase != TASK_RUNNING)
 		return;
+	left_ms = task->deadline_ms - loop_now_ms(task->worker->loop) + waits_now(task);
+	if (left_ms > 0) {
+		loop_timer_start(task->timeout, left_ms, 0);
+		return;
+	}
 	str_format(text, sizeof(text), "(504, 'Not finished within %lld s')",
 		   (long long)(task->flow->conf->timeout_ms / 1000));
 	finish_failed(task, SL_RETRY, text, "timeout");
@@ -370,7 +446,8 @@ static void task_pump(struct task *task)
 void task_continue(struct task *task)
 {
 	task->phase = TASK_RUNNING;
-	loop_timer_start(task->timeout, task->flow->conf->timeout_ms, 0);
+	task->answered = false;
+	start_timeout(task);
 	callback_begin();
 	flow_task_committed(task->engine);
 	callback_end();
@@ -390,6 +467,30 @@ void task_release(struct task *task, int64_t run_after_ms)
 		finish(task, STORE_RELEASE, NULL, NULL);
 }
 
+static void kick_calls(struct task *task)
+{
+	struct list *node;
+
+	list_each(node, &task->calls) {
+		struct call *call = list_entry(node, struct call, node);
+
+		if (call->barred && loop_timer_active(call->timer))
+			loop_timer_start(call->timer, 0, 0);
+	}
+}
+
+void task_kick(struct worker *worker, struct task *task)
+{
+	struct list *node;
+
+	if (task != NULL) {
+		kick_calls(task);
+		return;
+	}
+	list_each(node, &worker->tasks)
+		kick_calls(list_entry(node, struct task, node));
+}
+
 void task_drop(struct task *task)
 {
 	/* While it is being committed the fence decides; the commit's answer frees it. */
@@ -407,6 +508,8 @@ void task_free(struct task *task)
 	flow_task_free(&task->engine);
 	mem_release(task->checkpoint);
 	mem_release(task->data);
+	for (size_t i = 0; i < CONF_ITEMS_MAX; i++)
+		mem_release(task->item_keys[i]);
 	buf_fini(&task->new_checkpoint);
 	metric_task_end(task->id);
 	worker_task_left(task->worker, task);
@@ -443,7 +546,8 @@ void task_begin(struct worker *worker, struct worker_flow *flow, const struct ta
 		buf_fini(&text);
 		return;
 	}
-	loop_timer_start(task->timeout, flow->conf->timeout_ms, 0);
+	permit_task(task, row->params);
+	start_timeout(task);
 	callback_begin();
 	flow_task_resume(task->engine);
 	callback_end();

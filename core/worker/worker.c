@@ -13,6 +13,7 @@
 #include "conf/model.h"
 #include "http/http.h"
 #include "json/json.h"
+#include "limit/limit.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
@@ -184,7 +185,8 @@ void worker_claim(struct worker *worker)
 	for (size_t i = 0; i < worker->flow_count; i++) {
 		struct worker_flow *flow = &worker->flows[i];
 
-		if (!flow->more || flow->running >= flow->slots)
+		if (!flow->more || flow->running >= flow->slots ||
+		    flow->claim_from_ms > loop_now_ms(worker->loop))
 			continue;
 		flow->nudged = false;
 		claim->flows[count] = flow->name;
@@ -210,6 +212,45 @@ void worker_task_left(struct worker *worker, struct task *task)
 		worker->alone_running = false;
 	metric_set(METRIC_TASKS_RUNNING, worker->running);
 	finish_drain(worker);
+}
+
+/* When the first of the flows that wait has budget again. */
+static void wake_for_budget(struct worker *worker)
+{
+	int64_t now = loop_now_ms(worker->loop), first_ms = INT64_MAX;
+
+	for (size_t i = 0; i < worker->flow_count; i++)
+		if (worker->flows[i].claim_from_ms > now && worker->flows[i].claim_from_ms < first_ms)
+			first_ms = worker->flows[i].claim_from_ms;
+	if (first_ms < INT64_MAX)
+		loop_timer_start(worker->budget_timer, first_ms - now, 0);
+}
+
+void worker_hold_flow(struct worker *worker, struct worker_flow *flow, int64_t wait_ms)
+{
+	int64_t from_ms = loop_now_ms(worker->loop) + wait_ms;
+
+	for (size_t i = 0; flow == NULL && i < worker->flow_count; i++)
+		worker->flows[i].claim_from_ms = 0;
+	if (flow == NULL) {
+		loop_timer_start(worker->budget_timer, 0, 0);
+		return;
+	}
+	if (from_ms > flow->claim_from_ms) {
+		if (flow->claim_from_ms <= loop_now_ms(worker->loop))
+			log_info("no budget for a flow's requests: it is not claimed flow=%s ms=%lld", flow->name,
+				 (long long)wait_ms);
+		flow->claim_from_ms = from_ms;
+		/* What was put back is found again without a nudge. */
+		flow->more = true;
+	}
+	wake_for_budget(worker);
+}
+
+static void on_budget(void *user)
+{
+	worker_claim(user);
+	wake_for_budget(user);
 }
 
 static void want_all(struct worker *worker)
@@ -340,6 +381,7 @@ static void on_measure(void *user)
 	if (worker->measuring || worker->role->draining)
 		return;
 	metric_set(METRIC_CALLS_RUNNING, http_running(worker->http));
+	metric_set(METRIC_LIMIT_WAITING, limit_queue_length(worker->queue));
 	/* Idle, it leaves the store alone, so that it holds no connection. */
 	if (worker->running == 0 && !worker->paused) {
 		metric_set(METRIC_TASK_MEMORY, task_memory(worker));
@@ -376,6 +418,21 @@ static int add_flows(struct worker *worker, struct error *err)
 	return 0;
 }
 
+static bool may_retry(const struct flow_call *engine)
+{
+	const struct call *call = flow_call_user(engine);
+
+	/* A look-up has no source, but its retries are bounded as well. */
+	return call == NULL || upstream_may_retry(call->task->worker, engine);
+}
+
+static bool may_fall_back(const struct flow_call *engine)
+{
+	const struct call *call = flow_call_user(engine);
+
+	return call != NULL && call->task->flow->conf->fallback == CONF_FALLBACK_ERROR;
+}
+
 static void set_up_engine(struct worker *worker)
 {
 	char node[64] = "node";
@@ -383,6 +440,8 @@ static void set_up_engine(struct worker *worker)
 	gethostname(node, sizeof(node) - 1);
 	str_format(worker->name, sizeof(worker->name), "%s/%s/%d", node, worker->role->title, (int)getpid());
 	worker->env = engine_env(worker->conf, store_id(worker->store));
+	worker->env.may_retry = may_retry;
+	worker->env.may_fall_back = may_fall_back;
 }
 
 static void on_group_timer(void *user)
@@ -418,13 +477,16 @@ static int start(struct role *role, struct error *err)
 		return -1;
 	worker->relayed = bus_publishes(role->conf->bus);
 	set_up_engine(worker);
-	permit_init(worker);
+	upstream_init(worker);
+	if (permit_init(worker, err) != 0)
+		return -1;
 	worker->http = http_client_new(role->loop, &http);
 	worker->group_timer = loop_timer_new(role->loop, on_group_timer, worker);
 	worker->drain_timer = loop_timer_new(role->loop, on_drain_deadline, worker);
 	worker->measure_timer = loop_timer_new(role->loop, on_measure, worker);
 	worker->lease_timer = loop_timer_new(role->loop, on_lease_timer, worker);
 	worker->claim_timer = loop_timer_new(role->loop, on_silence, worker);
+	worker->budget_timer = loop_timer_new(role->loop, on_budget, worker);
 	loop_timer_start(worker->measure_timer, 0, MEASURE_MS);
 	loop_timer_start(worker->lease_timer, worker->conf->lease_ms / 3, worker->conf->lease_ms / 3);
 	loop_timer_start(worker->claim_timer, 0, SILENCE_MS);
@@ -472,9 +534,11 @@ static void stop(struct role *role)
 	loop_timer_free(&worker->measure_timer);
 	loop_timer_free(&worker->lease_timer);
 	loop_timer_free(&worker->claim_timer);
+	loop_timer_free(&worker->budget_timer);
 	store_close(&worker->store);
 	mem_release(worker->flows);
 	permit_fini(worker);
+	upstream_fini(worker);
 	mem_release(worker);
 }
 

@@ -42,6 +42,8 @@ struct sl_operation {
 	const struct sl_table *table;	/* SL_LOOKUP */
 	const char *column;		/* SL_LOOKUP: the table's key or an indexed column */
 	const char *doc;
+	/* Since minor 1: what a request takes of the limits of a source with SL_SOURCE_COSTS; 0 = 1. */
+	int cost;
 };
 
 #define SL_OPERATION_INIT(...) { sizeof(struct sl_operation), __VA_ARGS__ }

@@ -37,12 +37,14 @@ enum sl_feedback {
 	SL_FEEDBACK_RETRY_AFTER = 1,
 	SL_FEEDBACK_RATELIMIT_HEADERS = 2,	/* X-RateLimit-Remaining and -Reset, any spelling */
 	SL_FEEDBACK_SHOPIFY = 4,
-	SL_FEEDBACK_META_USAGE = 8
+	SL_FEEDBACK_META_USAGE = 8,
+	SL_FEEDBACK_GOOGLE_QUOTA = 16	/* quotaExceeded: nothing until midnight in California */
 };
 
 enum sl_source_flags {
 	SL_SOURCE_ANONYMOUS = 1,	/* works without a credential */
-	SL_SOURCE_BOUND = 2		/* a credential belongs to one handle: calls must be bound (h->bind) */
+	SL_SOURCE_BOUND = 2,		/* a credential belongs to one handle: calls must be bound (h->bind) */
+	SL_SOURCE_COSTS = 4		/* its limits count what operations cost, not requests */
 };
 
 /*

@@ -9,6 +9,7 @@
  * the part a plugin was built with; the others never change.
  *
  *   minor 0: first
+ *   minor 1: sl_operation.cost, SL_SOURCE_COSTS, SL_FEEDBACK_GOOGLE_QUOTA
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -22,7 +23,7 @@
 #include "table.h"
 
 #define SL_ABI_MAJOR 1
-#define SL_ABI_MINOR 0
+#define SL_ABI_MINOR 1
 
 /* Lists are NULL-terminated arrays of pointers, or NULL. Everything stays valid as long as the object is loaded. */
 struct sl_plugin {

@@ -232,7 +232,7 @@ static const struct sl_via search_vias[] = {
 };
 const struct sl_operation search_by_channel = SL_OPERATION_INIT(
 	.name = "search_by_channel", .via = search_vias,
-	.doc = "A page of a channel's video ids, newest first");
+	.doc = "A page of a channel's video ids, newest first", .cost = 100);
 
 static const struct sl_via uploads_vias[] = {{NULL, NULL, uploads_parse}, SL_END_OF_VIAS};
 const struct sl_operation uploads_playlist = SL_OPERATION_INIT(

@@ -73,9 +73,9 @@ static enum sl_result v3_error(const struct sl_host *h, struct sl_task *t, const
 static const char *const key_fields[] = {"key", NULL};
 
 const struct sl_source ytapitoken = SL_SOURCE_INIT(
-	.name = "ytapitoken", .base_url = "https://youtube.googleapis.com",
+	.name = "ytapitoken", .base_url = "https://youtube.googleapis.com", .flags = SL_SOURCE_COSTS,
 	.auth = SL_AUTH_QUERY, .auth_name = "key", .auth_field = "key", .fields = key_fields,
-	.feedback = SL_FEEDBACK_RETRY_AFTER, .error = v3_error,
+	.feedback = SL_FEEDBACK_RETRY_AFTER | SL_FEEDBACK_GOOGLE_QUOTA, .error = v3_error,
 	.doc = "YouTube Data API with an API key; credential: key");
 
 static const char *const v31_limits[] = {"500/60s", NULL};

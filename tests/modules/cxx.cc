@@ -29,7 +29,7 @@ static const struct sl_source api = SL_SOURCE_INIT(
 	"cxx_api", "https://cxx.example.org", SL_SOURCE_ANONYMOUS, SL_AUTH_NONE, nullptr, nullptr, nullptr, nullptr,
 	nullptr, nullptr, 0, nullptr, "Answers one thing");
 static const struct sl_via ways[] = { { &api, build, parse }, SL_END_OF_VIAS };
-static const struct sl_operation fetch = SL_OPERATION_INIT("fetch", SL_HTTP, ways, nullptr, nullptr, "Things by id");
+static const struct sl_operation fetch = SL_OPERATION_INIT("fetch", SL_HTTP, ways, nullptr, nullptr, "Things by id", 0);
 static const struct sl_event_field members[] = {
 	{ "event_id", SL_EV_ID, SL_ATTR, nullptr },
 	SL_END_OF_EVENT_FIELDS

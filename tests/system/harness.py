@@ -21,23 +21,24 @@ QUEUES = {		# queue of the outbox → table of the warehouse
     "scrape_request_log_events_q": "scrape_request_log_events",
 }
 
+# The simulator has no limits: what the plugins ship would only slow the tests down.
 CONFIG = """\
 version: 1
 mode: {mode}
 stores:
   tasks: {tasks}
   bus: {bus}
-  limits: local
+  limits: {limits}
   warehouse: {warehouse}
   objects: file:${{STATE}}/objects
 {extra}
 sources:
   graphapi: {{base_url: {sim}/graphapi/v12.0, credential: {{token: t, user_id: "178414"}}}}
-  rapidapi-arraybobo: {{base_url: {sim}/arraybobo, credential: {{X-RapidAPI-Key: k}}}}
-  rapidapi-jotucker: {{base_url: {sim}/jotucker, credential: {{X-RapidAPI-Key: k}}}}
-  rocketapi: {{base_url: {sim}/rocketapi, credential: {{Authorization: k}}}}
+  rapidapi-arraybobo: {{base_url: {sim}/arraybobo, credential: {{X-RapidAPI-Key: k}}, limits: [1000000/s]}}
+  rapidapi-jotucker: {{base_url: {sim}/jotucker, credential: {{X-RapidAPI-Key: k}}, limits: [1000000/s]}}
+  rocketapi: {{base_url: {sim}/rocketapi, credential: {{Authorization: k}}, limits: [1000000/s]}}
   ytapitoken: {{base_url: {sim}/ytapitoken, credential: {{key: k}}}}
-  yt-v31: {{base_url: {sim}/yt-v31, credential: {{X-RapidAPI-Key: k}}}}
+  yt-v31: {{base_url: {sim}/yt-v31, credential: {{X-RapidAPI-Key: k}}, limits: [1000000/s]}}
   shopify: {{base_url: "{sim}/shopify/{{handle}}", credential: {{X-Shopify-Access-Token: k}}}}
 flows:
 {flows}
@@ -81,7 +82,8 @@ class Daemon:
     """sluiced on a folder; may be killed and started again."""
 
     def __init__(self, folder, sim, mode="single", flows=None, extra="", config=None, environment=None,
-                 warehouse="chdb:${STATE}/warehouse", sink="", tasks="sqlite:${STATE}/sluice.db", bus="direct"):
+                 warehouse="chdb:${STATE}/warehouse", sink="", tasks="sqlite:${STATE}/sluice.db", bus="direct",
+                 limits="local"):
         self.folder = str(folder)
         self.state = os.path.join(self.folder, "state")
         self.config = config or os.path.join(self.folder, "flows.yaml")
@@ -91,7 +93,7 @@ class Daemon:
             lines = flows or "\n".join(f"  {flow}: {{workers: 1, concurrency: 5}}" for flow in FLOWS)
             with open(self.config, "w") as out:
                 out.write(CONFIG.format(mode=mode, sim=sim, extra=extra, flows=lines, warehouse=warehouse,
-                                        sink=sink, tasks=tasks, bus=bus))
+                                        sink=sink, tasks=tasks, bus=bus, limits=limits))
         self.environment = dict(os.environ, SLUICE_PLUGIN_PATH=os.path.join(BUILD, "plugins.d"), SLUICE_SBIN=BUILD,
                                 **(environment or {}))
 

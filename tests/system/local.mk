@@ -37,7 +37,7 @@ SYSTEM_TESTS += tests/system/test_example.py tests/system/test_fixtures.py
 SYSTEM_TESTS += tests/system/test_supervisor.py
 
 # The worker, with a plugin that does what none should.
-SYSTEM_TESTS += tests/system/test_worker.py
+SYSTEM_TESTS += tests/system/test_worker.py tests/system/test_limits.py
 EXTRA_DIST += tests/modules/worker_unruly.c
 
 # Real servers, private ones; skipped where they are not installed.

@@ -401,6 +401,29 @@ static void patience_ends(void **state)
 	wait_done(fx, "a b d ");
 	assert_int_equal(second->answer.verdict, LIMIT_WAIT);
 	assert_in_range(second->answer.wait_ms, 2, LATER);
+	assert_int_equal(second->answer.refusing, 1);
+}
+
+static int64_t ahead(const struct fixture *fx, const char *one, const char *other)
+{
+	const struct limit_item items[] = {{.key = one, .cost = 1}, {.key = other, .cost = 1}};
+
+	return limit_queue_ahead(fx->queue, items, 2);
+}
+
+static void who_comes_learns_how_long_others_wait(void **state)
+{
+	struct fixture *fx = *state;
+
+	assert_int_equal(ahead(fx, "s", "h"), 0);
+	join(fx, "a", "s h");
+	assert_int_equal(ahead(fx, "s", "i"), 1);	/* it is just being asked for */
+	refuse(fx, "a", "h", LATER);
+	assert_int_equal(ahead(fx, "s", "i"), 0);	/* it waits for its handle alone */
+	assert_in_range(ahead(fx, "s", "h"), 2, LATER);
+	assert_int_equal(ahead(fx, "t", "i"), 0);
+	limit_wait_cancel(&fx->waiting[0].waiter);
+	assert_int_equal(ahead(fx, "s", "h"), 0);
 }
 
 static void other_answers_come_through(void **state)
@@ -473,6 +496,7 @@ int main(void)
 		CASE(who_leaves_makes_room),
 		CASE(lines_are_bounded),
 		CASE(patience_ends),
+		CASE(who_comes_learns_how_long_others_wait),
 		CASE(other_answers_come_through),
 		CASE(freeing_drops_who_waits),
 		CASE(a_crowd_gets_through),

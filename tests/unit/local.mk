@@ -104,3 +104,8 @@ check_PROGRAMS += tests/unit/limit_queue_test
 tests_unit_limit_queue_test_SOURCES = tests/unit/limit_queue_test.c
 tests_unit_limit_queue_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/limit_queue_test
+
+check_PROGRAMS += tests/unit/limit_feedback_test
+tests_unit_limit_feedback_test_SOURCES = tests/unit/limit_feedback_test.c
+tests_unit_limit_feedback_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/limit_feedback_test

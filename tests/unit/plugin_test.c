@@ -19,6 +19,10 @@
 
 #define GRAMMAR "[a-z][a-z0-9_-]*"
 
+static const char *const bad_limits[] = {"100/30s", "100", NULL};
+static const char *const burst_limits[] = {"1/s", "2/s", "3/s", "4/s", "5/s burst 2", "6/s", NULL};
+static const char *const many_limits[] = {"1/s", "2/s", "3/s", "4/s", "5/s", "6/s", "7/s", NULL};
+
 /* X(name of the test, message after "kit.so: plugin refused: ", what spoils struct kit *k) */
 #define ALONE(X) \
 	X(other_major, "is built for contract major 2; this host speaks 1", k->plugin.abi_major = 2) \
@@ -52,6 +56,10 @@
 	X(source_auth_name, "source \"api\" places its credential nowhere (auth_name)", k->source.auth_name = NULL) \
 	X(source_auth_field, "source \"api\" names no member of its credential (auth_field)", \
 	  k->source.auth_field = NULL) \
+	X(source_limit, "source \"api\", \"100\": no limit such as 100/30s", k->source.limits = bad_limits) \
+	X(source_limits, "source \"api\" has too many limits (one with a burst counts as two)", \
+	  k->source.limits = burst_limits) \
+	X(source_many_limits, "source \"api\" has too many limits", k->source.limits = many_limits) \
 	X(operation_no_name, "operation number 1 has no name", k->operation.name = NULL) \
 	X(operation_name, "operation \"a b\" has a name that is not " GRAMMAR, k->operation.name = "a b") \
 	X(operation_twice, "operation \"find\" is declared twice", k->operation.name = "find") \
@@ -322,6 +330,24 @@ static void test_future(void **state)
 	plugin_set_free(&set);
 }
 
+/* What a plugin built with the first minor looks like: an operation without a cost. */
+static void test_past(void **state)
+{
+	struct plugin_set *set = plugin_set_new();
+	struct error err = { .code = ERR_NONE };
+	const struct plugin *plugin;
+	struct kit kit;
+
+	(void)state;
+	kit_init(&kit);
+	kit.operation.size = offsetof(struct sl_operation, cost);
+	kit.operation.cost = 77;		/* whatever lies behind it */
+	assert_int_equal(plugin_add_static(set, "kit.so", &kit.plugin, &plugin, &err), 0);
+	assert_int_equal(plugin_descriptor(plugin)->operations[0]->cost, 0);
+	assert_string_equal(plugin_descriptor(plugin)->operations[0]->name, kit.operation.name);
+	plugin_set_free(&set);
+}
+
 /* A descriptor is data: with nothing in it at all it is a plugin that offers nothing. */
 static void test_empty(void **state)
 {
@@ -381,6 +407,7 @@ static void test_print(void **state)
 int main(void)
 {
 	static const struct CMUnitTest others[] = {
+		cmocka_unit_test(test_past),
 		cmocka_unit_test(test_good), cmocka_unit_test(test_copies), cmocka_unit_test(test_future),
 		cmocka_unit_test(test_empty), cmocka_unit_test(test_print)
 	};
