@@ -5,6 +5,7 @@
  *     worker.c  the role: which flows, claiming, leases, drain
  *     task.c    one running task and its calls
  *     permit.c  may this call go now, by which source, with which credential
+ *     trace.c   what its requests and their answers were, for the queue trace_log
  *     commit.c  ended tasks and slices, committed in groups
  */
 #ifndef SLUICE_WORKER_INTERNAL_H
@@ -60,7 +61,9 @@ struct worker {
 	struct worker_flow *flows;
 	size_t flow_count;
 	struct map *permits;		/* source (and handle) → struct permit_state */
-	char name[128];			/* node/title/pid, for the tasks' rows */
+	char host[64];			/* the machine's name */
+	char name[128];			/* host/title/pid, for the tasks' rows */
+	bool traces;			/* requests are traced */
 	bool relayed;			/* events leave by relays, not by direct: readers */
 
 	struct list tasks;		/* struct task */
@@ -116,6 +119,12 @@ struct task {
 	struct buf new_checkpoint;
 	size_t output_bytes;
 	uint32_t requests;		/* since the last commit */
+	/* trace events, one per line; the first leave with the commit under way */
+	struct buf traces;
+	size_t traces_leaving;
+	uint32_t trace_count, trace_count_leaving;
+	uint64_t requested, traced;	/* since the task began here */
+	bool traces_full;		/* told once */
 };
 
 /* One call under way. */
@@ -126,6 +135,9 @@ struct call {
 	struct http_transfer *transfer;
 	struct loop_timer *timer;	/* page delay, back-off, waiting for permission */
 	bool looking_up;		/* a store request refers to it */
+	bool traced;			/* the request under way is to be traced: */
+	struct flow_request request;	/* texts of the engine's call */
+	int64_t sent_ms, sent_mono_ms;
 };
 
 /* --- task.c --- */
@@ -159,6 +171,20 @@ enum permit permit_ask(struct worker *worker, struct flow_call *call, struct are
 void permit_park(struct worker *worker, const struct flow_call *call);
 void permit_retire(struct worker *worker, const struct flow_call *call);
 void permit_worked(struct worker *worker, const struct flow_call *call);
+
+/* --- trace.c --- */
+void trace_init(struct worker *worker);
+/* Right before the request goes out; it may not be drawn. */
+void trace_begin(struct call *call, const struct flow_request *request);
+/*
+ * It ended: response, or NULL and why. Before the engine hears of it, which forgets the request. Nothing when it
+ * was not begun, or has ended.
+ */
+void trace_end(struct call *call, const struct http_response *response, const char *error);
+/* Bytes that no commit has taken yet. */
+size_t trace_waiting(const struct task *task);
+/* What traces_leaving says was committed. */
+void trace_committed(struct task *task);
 
 /* --- commit.c --- */
 /* Queues the task's commit: end, data and so on are set in it. */

@@ -44,6 +44,8 @@ static void callback_end(void)
 static void call_free(struct call *call)
 {
 	list_remove(&call->node);
+	if (call->transfer != NULL)
+		trace_end(call, NULL, "given up: its task ended");
 	http_cancel(&call->transfer);
 	loop_timer_free(&call->timer);
 	if (call->task->phase != TASK_DROPPED)
@@ -119,6 +121,7 @@ static void answer(struct call *call, struct http_response *response)
 		permit_worked(call->task->worker, call->engine);
 	else
 		metric_add(METRIC_REQUEST_ERRORS, 1);
+	trace_end(call, response, NULL);
 	callback_begin();
 	step = flow_call_response(call->engine, response->status, headers, response->header_count, response->body,
 				  response->body_len);
@@ -139,6 +142,7 @@ static void on_response(void *user, struct http_response *response, const struct
 		return;
 	}
 	metric_add(METRIC_REQUEST_ERRORS, 1);
+	trace_end(call, NULL, err->text);
 	callback_begin();
 	step = flow_call_failed(call->engine, err->code == ERR_TIMEOUT || err->code == ERR_IO ? SL_RETRY : SL_FAIL, 0,
 				err->text);
@@ -155,6 +159,7 @@ static void start_request(struct call *call, const struct flow_request *built, s
 		  flow_call_operation(call->engine), built->shown_url);
 	metric_add(METRIC_REQUESTS, 1);
 	call->task->requests++;
+	trace_begin(call, built);
 	call->transfer = http_start(worker->http, &request, on_response, call);
 }
 
@@ -328,6 +333,20 @@ static void finish_slice(struct task *task)
 	commit_task(task);
 }
 
+/* Traces count: a slice is what is committed at once. */
+static bool slice_due(const struct task *task)
+{
+	struct flow_output output;
+
+	if (flow_task_slice_due(task->engine))
+		return true;
+	if (trace_waiting(task) == 0 || flow_task_state(task->engine) != FLOW_CALLS ||
+	    !flow_task_can_checkpoint(task->engine))
+		return false;
+	flow_task_output(task->engine, &output);
+	return output.bytes + trace_waiting(task) >= (size_t)task->worker->conf->slice_bytes;
+}
+
 /* Tasks that a flow submits keep their place in the contract; dropping them in silence would lose them. */
 static bool submits(const struct task *task)
 {
@@ -356,7 +375,7 @@ static void task_pump(struct task *task)
 			finish_failed(task, result, text, flow_result_name(result));
 		} else if (task->release_wanted) {
 			task_release(task, task->run_after_ms);
-		} else if (flow_task_slice_due(task->engine)) {
+		} else if (slice_due(task)) {
 			finish_slice(task);
 		} else {
 			engine = flow_task_next_call(task->engine, &delay_ms);
@@ -408,6 +427,7 @@ void task_free(struct task *task)
 	mem_release(task->checkpoint);
 	mem_release(task->data);
 	buf_fini(&task->new_checkpoint);
+	buf_fini(&task->traces);
 	metric_task_end(task->id);
 	worker_task_left(task->worker, task);
 	mem_release(task);
@@ -430,6 +450,7 @@ void task_begin(struct worker *worker, struct worker_flow *flow, const struct ta
 	list_init(&task->ready_node);
 	list_append(&worker->tasks, &task->node);
 	buf_init(&task->new_checkpoint);
+	buf_init(&task->traces);
 	task->timeout = loop_timer_new(worker->loop, on_timeout, task);
 	metric_task_begin(task->id);
 	task->engine = flow_task_new(&worker->env, flow->plugin, flow->flow, row->id, row->commit_seq, row->params,

@@ -378,10 +378,9 @@ static int add_flows(struct worker *worker, struct error *err)
 
 static void set_up_engine(struct worker *worker)
 {
-	char node[64] = "node";
-
-	gethostname(node, sizeof(node) - 1);
-	str_format(worker->name, sizeof(worker->name), "%s/%s/%d", node, worker->role->title, (int)getpid());
+	str_format(worker->host, sizeof(worker->host), "node");
+	gethostname(worker->host, sizeof(worker->host) - 1);
+	str_format(worker->name, sizeof(worker->name), "%s/%s/%d", worker->host, worker->role->title, (int)getpid());
 	worker->env = engine_env(worker->conf, store_id(worker->store));
 }
 
@@ -418,6 +417,7 @@ static int start(struct role *role, struct error *err)
 		return -1;
 	worker->relayed = bus_publishes(role->conf->bus);
 	set_up_engine(worker);
+	trace_init(worker);
 	permit_init(worker);
 	worker->http = http_client_new(role->loop, &http);
 	worker->group_timer = loop_timer_new(role->loop, on_group_timer, worker);
