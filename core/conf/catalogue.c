@@ -92,6 +92,9 @@ struct conf_catalogue *conf_catalogue_new(void)
 	own = add(catalogue, stream);
 	own->name = own->key = "scrape_request_log_events";
 	own->exchange = "beat.dx";
+	own = add(catalogue, stream);
+	own->name = own->key = "trace_log";
+	own->exchange = "identity.dx";
 	return catalogue;
 }
 

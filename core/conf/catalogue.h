@@ -56,7 +56,7 @@ struct conf_offer_flow {
 
 struct conf_offer_stream {
 	const char *name;
-	const char *plugin;		/* the first that has it; NULL: the host's own task status events */
+	const char *plugin;		/* the first that has it; NULL: one of the host's own */
 	const char *exchange, *key;
 };
 
@@ -82,7 +82,10 @@ struct conf_catalogue {
 	size_t plugin_count, source_count, operation_count, flow_count, stream_count, sink_count;
 };
 
-/* Holds the host's own stream, scrape_request_log_events, from the start. */
+/* Holds the host's own streams from the start: scrape_request_log_events, trace_log. */
+#define CONF_STREAM_STATUS 0
+#define CONF_STREAM_TRACE 1
+#define CONF_STREAMS_OWN 2
 struct conf_catalogue *conf_catalogue_new(void);
 void conf_catalogue_free(struct conf_catalogue **catalogue);
 /*

@@ -328,7 +328,7 @@ static void check_streams(struct conf_walk *walk, const struct conf_node *file, 
 		streams[i].name = copy(walk, catalogue->streams[i].name);
 		streams[i].exchange = copy(walk, catalogue->streams[i].exchange);
 		streams[i].key = copy(walk, catalogue->streams[i].key);
-		streams[i].drop = catalogue->streams[i].plugin == NULL;		/* task status: nobody has to want it */
+		streams[i].drop = catalogue->streams[i].plugin == NULL;		/* its own: nobody has to want them */
 	}
 	for (size_t i = 0; i < model->stream_count; i++, entry = entry->next) {
 		const char *name = model->streams[i].name;
@@ -343,6 +343,35 @@ static void check_streams(struct conf_walk *walk, const struct conf_node *file, 
 	}
 	model->streams = streams;
 	model->stream_count = catalogue->stream_count;
+}
+
+/* Traces are made for those who take them. Whoever asks for them by name is told when nobody does. */
+static void check_trace(const struct conf_node *file, struct conf_root *root)
+{
+	struct conf_model *model = &root->model;
+	struct conf_stream *stream = (struct conf_stream *)&model->streams[CONF_STREAM_TRACE];
+
+	if (conf_child(conf_child(file, "trace"), "enabled") == NULL)
+		model->trace_enabled = conf_route(model, stream->exchange, stream->key, 0) != NULL;
+	else if (!model->trace_enabled)
+		stream->drop = true;
+	else if (conf_child(conf_child(file, "streams"), stream->name) == NULL)
+		stream->drop = false;
+}
+
+/* The host's own streams are no flow's. */
+static void check_own_routes(struct conf_walk *walk, const struct conf_node *file, const struct conf_model *model)
+{
+	for (size_t i = 0; i < CONF_STREAMS_OWN; i++) {
+		const struct conf_stream *stream = &model->streams[i];
+		const struct conf_node *place = conf_child(file, "streams");
+
+		if (conf_child(place, stream->name) == NULL)
+			place = conf_child(file, "trace");
+		if (!stream->drop && place != NULL && conf_route(model, stream->exchange, stream->key, 0) == NULL)
+			complain_key(walk, place, "no sink takes stream \"%s\" (exchange %s, key %s)", stream->name,
+				     stream->exchange, stream->key);
+	}
 }
 
 static void check_routes(struct conf_walk *walk, const struct conf_node *file, struct conf_root *root)
@@ -369,12 +398,7 @@ static void check_routes(struct conf_walk *walk, const struct conf_node *file, s
 				     stream->exchange, stream->key, stream->name);
 		}
 	}
-	if (conf_child(file, "streams") == NULL || root->catalogue->stream_count == 0)
-		return;
-	/* The host's own stream is no flow's. */
-	if (!model->streams[0].drop && conf_route(model, model->streams[0].exchange, model->streams[0].key, 0) == NULL)
-		complain_key(walk, conf_child(file, "streams"), "no sink takes stream \"%s\" (exchange %s, key %s)",
-			     model->streams[0].name, model->streams[0].exchange, model->streams[0].key);
+	check_own_routes(walk, file, model);
 }
 
 /* What is offered but not in the file stays known, switched off: for lists and for clear answers. */
@@ -442,6 +466,7 @@ void conf_relations_check(struct conf_walk *walk, const struct conf_node *file, 
 	check_flows(walk, file, root);
 	check_sinks(walk, file, root);
 	check_streams(walk, file, root);
+	check_trace(file, root);
 	check_routes(walk, file, root);
 	check_order(walk, file, "breaker", model->breaker_first_ms, model->breaker_cap_ms);
 	check_share(walk, file, model);

@@ -233,6 +233,19 @@ static const struct conf_key event_keys[] = {
 };
 static const struct conf_section event_section = {.keys = event_keys};
 
+static const struct conf_key trace_keys[] = {
+	{"enabled", &conf_bool, AT(conf_model, trace_enabled),
+	 .doc = "whether requests are traced; unless given, when a sink takes the events"},
+	{"sample", &conf_float, AT(conf_model, trace_sample), BOUNDS(0, 1), .fallback = "1",
+	 .doc = "share of the requests that is traced"},
+	{"body", &conf_size, AT(conf_model, trace_body), BOUNDS(0, 64 * KIB), .fallback = "16KiB",
+	 .doc = "of each request's and answer's body; 0 = none"},
+	{"service", &conf_text, AT(conf_model, trace_service), BOUNDS(1, 100), .fallback = "beat",
+	 .doc = "the service that traces name"},
+	END
+};
+static const struct conf_section trace_section = {.keys = trace_keys};
+
 static const struct conf_key outbox_keys[] = {
 	{"max_bytes", &conf_size, AT(conf_model, outbox_max), BOUNDS(MIB, 100 * TIB), .fallback = "1GiB",
 	 .doc = "events that may wait; beyond it no task is claimed"},
@@ -396,10 +409,18 @@ static const struct conf_key source_keys[] = {
 	 .doc = "of each credential"},
 	{"retry", &conf_struct, AT(conf_source, retry), .section = &call_retry_section,
 	 .doc = "when a call that failed is tried again"},
+	{"trace", &conf_float, AT(conf_source, trace), BOUNDS(0, 1), .doc = "instead of trace.sample"},
 	END
 };
+
+static void source_init(struct conf_walk *walk, void *entry)
+{
+	(void)walk;
+	((struct conf_source *)entry)->trace = -1;
+}
+
 static const struct conf_section source_section = {
-	.noun = "source", .size = sizeof(struct conf_source), .keys = source_keys
+	.noun = "source", .size = sizeof(struct conf_source), .keys = source_keys, .init = source_init
 };
 
 static const struct conf_key operation_keys[] = {
@@ -510,6 +531,7 @@ static const struct conf_key root_keys[] = {
 	{"http", &conf_struct, .section = &http_section, .doc = "requests to sources"},
 	{"limits", &conf_struct, .section = &limit_section, .doc = "waiting for permission"},
 	{"event", &conf_struct, .section = &event_section, .doc = "events"},
+	{"trace", &conf_struct, .section = &trace_section, .doc = "traces of requests to sources"},
 	{"outbox", &conf_struct, .section = &outbox_section, .doc = "events on their way"},
 	{"relay", &conf_struct, .section = &relay_section, .doc = "outbox to message broker"},
 	{"breaker", &conf_struct, .section = &breaker_section, .doc = "when the warehouse or a source fails"},

@@ -56,6 +56,7 @@ struct conf_source {
 	const char *const *credential_limits;	/* of each credential; NULL: none */
 	size_t credential_limit_count;
 	struct conf_retry retry;
+	double trace;				/* share of its requests that is traced; negative: trace_sample */
 	const char *const *plugins;		/* that have a source of this name */
 	size_t plugin_count;
 };
@@ -154,6 +155,10 @@ struct conf_model {
 	int calls_in_flight, call_retries;	/* 10, 2 */
 	int64_t facts_max, event_max;		/* 1 MiB, 1 MiB */
 	int64_t relay_events, relay_bytes, relay_age_ms;	/* 500, 256 KiB, 20 ms */
+	bool trace_enabled;			/* while a sink takes them, unless the file says */
+	double trace_sample;			/* 1: every request */
+	int64_t trace_body;			/* 16 KiB of each body */
+	const char *trace_service;		/* what traces say that they are from */
 	int64_t outbox_max;			/* 1 GiB */
 	int64_t memory_max;			/* per worker and sink process, 256 MiB */
 	int64_t drain_ms;			/* 30 s */

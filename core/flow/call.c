@@ -13,6 +13,7 @@
 
 #include "base/num.h"
 #include "base/str.h"
+#include "flow/secrets.h"
 #include "metrics/metrics.h"
 
 static size_t vias_of(const struct sl_operation *operation)
@@ -57,6 +58,11 @@ void round_free(struct round *round)
 static struct arena *call_texts(const struct flow_call *call)
 {
 	return call->task->calls.arena;
+}
+
+const char *call_hide(const struct flow_call *call, struct arena *arena, const char *text)
+{
+	return flow_secrets_hide_values(call ? call->secrets : NULL, arena, text);
 }
 
 void call_fail(struct flow_call *call, enum sl_result result, int status, const char *text)
@@ -117,6 +123,7 @@ enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int 
 {
 	call->held = NULL;
 	call->parked_s = park_s;
+	text = call_hide(call, call_texts(call), text);
 	switch (result) {
 	case SL_RETRY:
 		if (!may_retry(call))
@@ -299,6 +306,7 @@ static enum flow_step call_parse(struct flow_call *call, struct flow_answer *ans
 static void call_release(struct flow_call *call)
 {
 	arena_free(&call->arena);
+	call->secrets = NULL;
 	call->task->in_flight--;
 }
 

@@ -31,6 +31,7 @@ struct json;
 struct plugin;			/* a loaded plugin: plugin/plugin.h */
 struct flow_task;
 struct flow_call;
+struct flow_secrets;
 
 /* Limits and settings every task of a process shares. */
 struct flow_env {
@@ -111,6 +112,8 @@ void flow_task_free(struct flow_task **task);
 void flow_task_resume(struct flow_task *task);
 enum flow_state flow_task_state(const struct flow_task *task);
 int64_t flow_task_id(const struct flow_task *task);
+/* The same for a task wherever it runs, another for each task of each store: what random choices begin with. */
+uint64_t flow_task_seed(const struct flow_task *task);
 const struct sl_flow *flow_task_flow(const struct flow_task *task);
 /* Memory held, for the process's budget. */
 size_t flow_task_memory(const struct flow_task *task);
@@ -184,6 +187,7 @@ struct flow_request {
 	int64_t timeout_ms;		/* 0 = the default */
 	int redirects;
 	bool public_only;		/* the source has no base URL: private addresses are refused */
+	const struct flow_secrets *secrets;	/* what of it and of its answer must not be shown: flow/secrets.h */
 };
 struct flow_credential {		/* members of one credential; borrowed */
 	const struct flow_pair *members;

@@ -138,7 +138,8 @@ struct flow_call {
 	const char *text;		/* of outcome or refusal, formatted */
 	int status;
 	void *user;
-	struct arena *arena;		/* request and held response */
+	struct arena *arena;		/* request, its secrets, and held response */
+	const struct flow_secrets *secrets;	/* of the request under way; NULL: none was built */
 	struct flow_answer *held;
 };
 
@@ -165,6 +166,8 @@ void round_free(struct round *round);
 bool call_turn(struct flow_call *call);
 /* Ends the call with a failure that nobody can mend: it waits for its turn. */
 void call_fail(struct flow_call *call, enum sl_result result, int status, const char *text);
+/* text as it may be shown: an upstream may repeat in its answer what it was sent. call may be NULL. */
+const char *call_hide(const struct flow_call *call, struct arena *arena, const char *text);
 /* What follows from a callback's or the transport's result other than SL_OK. */
 enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int status, const char *text,
 			     int64_t park_s);

@@ -12,4 +12,8 @@ core_libcore_a_SOURCES += \
 	core/flow/params.c \
 	core/flow/record.c \
 	core/flow/request.c \
-	core/flow/task.c
+	core/flow/secrets.c \
+	core/flow/secrets.h \
+	core/flow/task.c \
+	core/flow/trace.c \
+	core/flow/trace.h

@@ -11,7 +11,9 @@
 #include "flow/internal.h"
 
 #include "base/str.h"
+#include "flow/secrets.h"
 #include "http/url.h"
+#include "plugin/plugin.h"
 
 struct pairs {
 	struct flow_pair *items;
@@ -23,6 +25,7 @@ struct sl_request {
 	const struct sl_source *source;
 	const struct flow_credential *credential;
 	struct arena *arena; /* the call's */
+	struct flow_secrets *secrets;
 	const char *base; /* {handle} replaced, no slash at the end */
 	const char *method, *path, *absolute;
 	struct pairs query, headers, form;
@@ -269,6 +272,52 @@ static void credential_place(struct sl_request *r)
 	}
 }
 
+/* --- what must not be shown --- */
+
+/* Everything in a credential that is not declared public, and the plugin's own secret options. */
+static void secrets_collect(struct sl_request *r, struct flow_call *call)
+{
+	const struct flow_task *task = call->task;
+	const struct sl_option *option = task->descriptor->options;
+	struct flow_secrets *secrets = flow_secrets_new(r->arena);
+
+	for (size_t i = 0; r->source->secret_names && r->source->secret_names[i]; i++)
+		flow_secrets_add_name(secrets, r->source->secret_names[i]);
+	for (size_t i = 0; r->credential && i < r->credential->count; i++)
+		if (!listed(r->source->public_fields, r->credential->members[i].name))
+			flow_secrets_add_value(secrets, r->credential->members[i].value);
+	for (; task->env->option && option && option->name; option++)
+		if (option->flags & SL_SECRET)
+			flow_secrets_add_value(secrets, task->env->option(task->plugin, option->name));
+	r->secrets = secrets;
+	call->secrets = secrets;
+}
+
+/* Where build and the credential put secrets: too short a value is known by its place alone. */
+static void secrets_place(struct sl_request *r)
+{
+	const struct pairs *const lists[] = {&r->query, &r->form, &r->headers};
+
+	for (size_t l = 0; l < sizeof(lists) / sizeof(*lists); l++)
+		for (size_t i = 0; i < lists[l]->count; i++)
+			if (lists[l]->items[i].secret)
+				flow_secrets_add_parameter(r->secrets, lists[l]->items[i].name);
+	if (r->source->auth == SL_AUTH_QUERY)
+		flow_secrets_add_parameter(r->secrets, r->source->auth_name);
+}
+
+static const char *url_show(struct sl_request *r)
+{
+	const char *url = url_make(r, true), *shown;
+	struct buf out;
+
+	buf_init(&out);
+	flow_secrets_hide(r->secrets, url, strlen(url), SIZE_MAX, &out);
+	shown = arena_strndup(r->arena, out.data ? out.data : "", out.len);
+	buf_fini(&out);
+	return shown;
+}
+
 /* --- the driver's side --- */
 
 static void body_finish(struct sl_request *r)
@@ -299,10 +348,12 @@ static void request_finish(struct sl_request *r, struct flow_request *request)
 		request_problem(r, SL_FAIL, "build named no path");
 		return;
 	}
+	secrets_place(r);
 	*request = (struct flow_request){
 		.method = r->method,
 		.url = url_make(r, false),
-		.shown_url = url_make(r, true),
+		.shown_url = url_show(r),
+		.secrets = r->secrets,
 		.headers = r->headers.items,
 		.header_count = r->headers.count,
 		.body = r->body,
@@ -328,6 +379,7 @@ int flow_call_request(struct flow_call *call, const char *base_url, const struct
 	arena_reset(call->arena);
 	r.arena = call->arena;
 	r.source = call->via->source;
+	secrets_collect(&r, call);
 	r.base = base_expand(&r, base_url ? base_url : r.source->base_url);
 	unit_begin(task);
 	callback_enter(task, STAGE_BUILD, call, 0);

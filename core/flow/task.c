@@ -122,7 +122,8 @@ void task_fail_callback(struct flow_task *task, enum sl_result result)
 	if (task->fault)
 		task_fail(task, SL_FAIL, task->fault);
 	else if (failing->said)
-		task_fail(task, result, failure_format(task->scratch, failing->status, failing->text));
+		task_fail(task, result, failure_format(task->scratch, failing->status,
+						       call_hide(task->call, task->scratch, failing->text)));
 	else
 		task_fail(task, result, failure_format(task->scratch, task->status, FLOW_WENT_WRONG));
 }
@@ -316,7 +317,7 @@ void task_rest(struct flow_task *task)
 
 /* --- the driver's side --- */
 
-static uint64_t task_seed(const struct flow_task *task)
+uint64_t flow_task_seed(const struct flow_task *task)
 {
 	uint64_t seed = 14695981039346656037U;
 
@@ -338,7 +339,7 @@ struct flow_task *flow_task_new(const struct flow_env *env, const struct plugin 
 	task->id = id;
 	task->commit_seq = commit_seq;
 	task->round = -1;
-	task->random = task_seed(task);
+	task->random = flow_task_seed(task);
 	task->arena = arena_new();
 	task->response = arena_new();
 	task->scratch = arena_new();

@@ -66,6 +66,7 @@ struct http_response {
 	size_t body_len;
 	int64_t total_us;
 	const char *effective_url;
+	const char *remote;		/* address that answered, without port */
 	struct arena *arena;		/* private: holds all but body */
 };
 

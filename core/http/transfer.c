@@ -307,7 +307,7 @@ struct http_response *transfer_result(struct http_transfer *t, CURLcode code)
 {
 	struct http_response *response;
 	curl_off_t total = 0;
-	char *url = NULL;
+	char *url = NULL, *remote = NULL;
 	long status = 0;
 
 	if (code != CURLE_OK || t->err.code != ERR_NONE) {
@@ -317,6 +317,7 @@ struct http_response *transfer_result(struct http_transfer *t, CURLcode code)
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &total);
 	curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+	curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &remote);
 	response = mem_alloc(sizeof(*response));
 	response->status = (int)status;
 	response->headers = t->lines;
@@ -325,6 +326,7 @@ struct http_response *transfer_result(struct http_transfer *t, CURLcode code)
 	response->body = buf_steal(&t->body);
 	response->total_us = total;
 	response->effective_url = arena_strdup(t->arena, url ? url : t->url);
+	response->remote = arena_strdup(t->arena, remote ? remote : "");
 	response->arena = t->arena;
 	t->arena = NULL;
 	return response;

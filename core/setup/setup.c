@@ -144,6 +144,9 @@ static const char *status_queues(const struct conf_model *conf, struct arena *ar
 	return list;
 }
 
+const struct sl_stream setup_traces = SL_STREAM_INIT(
+	.name = "trace_log", .exchange = "identity.dx", .key = "trace_log", .doc = "Requests to upstream APIs");
+
 struct store_options setup_store_options(const struct conf_model *conf, struct arena *arena)
 {
 	return (struct store_options){.status_queues = status_queues(conf, arena),

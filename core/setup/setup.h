@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+#include <sluice/table.h>
+
 #include "base/buf.h"
 #include "base/error.h"
 #include "plugin/discover.h"
@@ -51,6 +53,9 @@ void setup_fini(struct setup *setup);
 
 /* Loads what was probed into this process: the same files, or ERR_INPUT. */
 int setup_load_plugins(const struct setup *setup, struct plugin_set *set, struct error *err);
+
+/* Where traces of requests leave: as the original's. */
+extern const struct sl_stream setup_traces;
 
 /* How every process opens the task store; texts in the arena. */
 struct store_options setup_store_options(const struct conf_model *conf, struct arena *arena);

@@ -14,6 +14,7 @@
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
+#include "setup/setup.h"
 #include "worker/internal.h"
 
 #define GROUPS_MAX 4		/* commits under way at once */
@@ -47,11 +48,12 @@ static struct route *add_route(struct route *routes, size_t *count, const struct
 	return route;
 }
 
-static void add_event(struct route *route, const struct flow_event *event)
+/* json holds so many events, in lines. */
+static void add_event(struct route *route, const struct flow_event *event, uint32_t events)
 {
 	buf_add(&route->payload, event->json, event->len);
 	buf_addc(&route->payload, '\n');
-	route->events++;
+	route->events += events;
 }
 
 static struct route *route_to_queue(struct route *routes, size_t *count, const char *queue)
@@ -73,29 +75,44 @@ static struct route *route_to_broker(struct arena *arena, struct route *routes, 
 }
 
 /* With a broker the event is written once, and the broker knows its queues; else once for each of them. */
-static void route_event(struct group *group, struct route *routes, size_t *count, const struct flow_event *event)
+static void route_event(struct group *group, struct route *routes, size_t *count, const struct flow_event *event,
+			uint32_t events)
 {
 	const struct conf_model *conf = group->worker->conf;
 	const struct sl_stream *stream = event->stream;
 	const char *queue;
 
 	if (group->worker->relayed) {
-		add_event(route_to_broker(group->arena, routes, count, stream), event);
+		add_event(route_to_broker(group->arena, routes, count, stream), event, events);
 		return;
 	}
 	for (size_t k = 0; (queue = conf_route(conf, stream->exchange, stream->key, k)) != NULL; k++)
-		add_event(route_to_queue(routes, count, queue), event);
+		add_event(route_to_queue(routes, count, queue), event, events);
 }
 
-static void fill_outbox(struct group *group, struct store_commit *commit, const struct flow_output *output)
+/* They stand in lines already. */
+static void route_traces(struct group *group, struct route *routes, size_t *count, struct task *task)
+{
+	const struct flow_event lines = {&setup_traces, task->traces.data, task->traces.len - 1};
+
+	task->traces_leaving = task->traces.len;
+	task->trace_count_leaving = task->trace_count;
+	route_event(group, routes, count, &lines, task->trace_count);
+}
+
+/* output NULL: it leaves nothing behind, except for what its requests were. */
+static void fill_outbox(struct group *group, struct store_commit *commit, const struct flow_output *output,
+			struct task *task)
 {
 	const struct conf_model *conf = group->worker->conf;
 	struct route *routes = mem_alloc((conf->sink_count + conf->stream_count + 1) * sizeof(*routes));
 	struct store_outbox *rows;
 	size_t count = 0;
 
-	for (size_t i = 0; i < output->event_count; i++)
-		route_event(group, routes, &count, &output->events[i]);
+	for (size_t i = 0; output != NULL && i < output->event_count; i++)
+		route_event(group, routes, &count, &output->events[i], 1);
+	if (task->trace_count > 0)
+		route_traces(group, routes, &count, task);
 	rows = arena_alloc(group->arena, (count + 1) * sizeof(*rows));
 	for (size_t i = 0; i < count; i++) {
 		rows[i] = (struct store_outbox){
@@ -148,11 +165,13 @@ static void fill_commit(struct group *group, struct store_commit *commit, struct
 		.requests = task->requests
 	};
 	task->requests = 0;
-	if (!brings_output(task))
+	if (!brings_output(task)) {
+		fill_outbox(group, commit, NULL, task);
 		return;
+	}
 	flow_task_output(task->engine, &output);
 	fill_upserts(group, commit, &output);
-	fill_outbox(group, commit, &output);
+	fill_outbox(group, commit, &output, task);
 	metric_add(METRIC_RECORDS, output.records);
 	metric_add(METRIC_RECORDS_KEYLESS, output.unkeyed);
 	commit->events = (uint32_t)output.event_count;
@@ -175,6 +194,7 @@ static void committed(struct task *task, const struct store_commit *commit)
 		return;
 	}
 	task->commit_seq++;
+	trace_committed(task);
 	mem_release(task->checkpoint);
 	task->checkpoint = buf_steal(&task->new_checkpoint);
 	task_continue(task);
@@ -306,7 +326,7 @@ void commit_task(struct task *task)
 	task->phase = TASK_COMMITTING;
 	list_append(&worker->ready, &task->ready_node);
 	worker->ready_count++;
-	worker->ready_bytes += brings_output(task) ? task->output_bytes : 0;
+	worker->ready_bytes += (brings_output(task) ? task->output_bytes : 0) + task->traces.len;
 	if (worker->ready_count >= (size_t)worker->conf->group_tasks ||
 	    worker->ready_bytes >= (size_t)worker->conf->group_bytes)
 		commit_flush(worker);

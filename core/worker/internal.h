@@ -6,6 +6,7 @@
  *     task.c      one running task and its calls
  *     permit.c    may this call go now, by which source, with which credential
  *     upstream.c  what is known of a source: refusals, breaker, retries
+ *     trace.c     what its requests and their answers were, for the queue trace_log
  *     commit.c    ended tasks and slices, committed in groups
  */
 #ifndef SLUICE_WORKER_INTERNAL_H
@@ -85,7 +86,9 @@ struct worker {
 	struct map *source_rates;	/* source → struct source_rates, once it was asked for */
 	struct limiter *limiter;
 	struct limit_queue *queue;
-	char name[128];			/* node/title/pid, for the tasks' rows */
+	char host[64];			/* the machine's name */
+	char name[128];			/* host/title/pid, for the tasks' rows */
+	bool traces;			/* requests are traced */
 	bool relayed;			/* events leave by relays, not by direct: readers */
 
 	struct list tasks;		/* struct task */
@@ -147,6 +150,12 @@ struct task {
 	struct buf new_checkpoint;
 	size_t output_bytes;
 	uint32_t requests;		/* since the last commit */
+	/* trace events, one per line; the first leave with the commit under way */
+	struct buf traces;
+	size_t traces_leaving;
+	uint32_t trace_count, trace_count_leaving;
+	uint64_t requested, traced;	/* since the task began here */
+	bool traces_full;		/* told once */
 };
 
 /* One call under way. */
@@ -161,6 +170,9 @@ struct call {
 	bool barred;			/* waits for something that may come sooner than its timer */
 	bool probe;			/* goes through an open breaker, to try */
 	bool looking_up;		/* a store request refers to it */
+	bool traced;			/* the request under way is to be traced: */
+	struct flow_request request;	/* texts of the engine's call */
+	int64_t sent_ms, sent_mono_ms;
 };
 
 /* --- task.c --- */
@@ -233,6 +245,20 @@ void upstream_retire(struct worker *worker, const struct flow_call *call);
 bool upstream_may_retry(struct worker *worker, const struct flow_call *call);
 /* What flows.yaml says of retries of the source, or the defaults. */
 struct conf_retry upstream_retry(const struct worker *worker, const struct sl_source *source);
+
+/* --- trace.c --- */
+void trace_init(struct worker *worker);
+/* Right before the request goes out; it may not be drawn. */
+void trace_begin(struct call *call, const struct flow_request *request);
+/*
+ * It ended: response, or NULL and why. Before the engine hears of it, which forgets the request. Nothing when it
+ * was not begun, or has ended.
+ */
+void trace_end(struct call *call, const struct http_response *response, const char *error);
+/* Bytes that no commit has taken yet. */
+size_t trace_waiting(const struct task *task);
+/* What traces_leaving says was committed. */
+void trace_committed(struct task *task);
 
 /* --- commit.c --- */
 /* Queues the task's commit: end, data and so on are set in it. */

@@ -4,6 +4,7 @@ core_libcore_a_SOURCES += \
 	core/worker/internal.h \
 	core/worker/permit.c \
 	core/worker/task.c \
+	core/worker/trace.c \
 	core/worker/upstream.c \
 	core/worker/worker.c \
 	core/worker/worker.h

@@ -42,6 +42,8 @@ static void call_free(struct call *call)
 	permit_forget(call);
 	if (call->transfer != NULL)
 		upstream_ended(call, UPSTREAM_UNKNOWN);
+	if (call->transfer != NULL)
+		trace_end(call, NULL, "given up: its task ended");
 	http_cancel(&call->transfer);
 	loop_timer_free(&call->timer);
 	if (call->task->phase != TASK_DROPPED)
@@ -123,6 +125,7 @@ static void answer(struct call *call, struct http_response *response)
 		call->task->answered = true;
 	else
 		metric_add(METRIC_REQUEST_ERRORS, 1);
+	trace_end(call, response, NULL);
 	callback_begin();
 	step = flow_call_response(call->engine, response->status, headers, response->header_count, response->body,
 				  response->body_len);
@@ -145,6 +148,7 @@ static void on_response(void *user, struct http_response *response, const struct
 	}
 	metric_add(METRIC_REQUEST_ERRORS, 1);
 	upstream_ended(call, again ? UPSTREAM_FAILED : UPSTREAM_ANSWERED);
+	trace_end(call, NULL, err->text);
 	callback_begin();
 	step = flow_call_failed(call->engine, again ? SL_RETRY : SL_FAIL, 0, err->text);
 	callback_end();
@@ -161,6 +165,7 @@ static void start_request(struct call *call, const struct flow_request *built, s
 	metric_add(METRIC_REQUESTS, 1);
 	call->task->requests++;
 	call->probe = upstream_begins(worker, call->engine);
+	trace_begin(call, built);
 	call->transfer = http_start(worker->http, &request, on_response, call);
 }
 
@@ -404,6 +409,20 @@ static void finish_slice(struct task *task)
 	commit_task(task);
 }
 
+/* Traces count: a slice is what is committed at once. */
+static bool slice_due(const struct task *task)
+{
+	struct flow_output output;
+
+	if (flow_task_slice_due(task->engine))
+		return true;
+	if (trace_waiting(task) == 0 || flow_task_state(task->engine) != FLOW_CALLS ||
+	    !flow_task_can_checkpoint(task->engine))
+		return false;
+	flow_task_output(task->engine, &output);
+	return output.bytes + trace_waiting(task) >= (size_t)task->worker->conf->slice_bytes;
+}
+
 /* Tasks that a flow submits keep their place in the contract; dropping them in silence would lose them. */
 static bool submits(const struct task *task)
 {
@@ -432,7 +451,7 @@ static void task_pump(struct task *task)
 			finish_failed(task, result, text, flow_result_name(result));
 		} else if (task->release_wanted) {
 			task_release(task, task->run_after_ms);
-		} else if (flow_task_slice_due(task->engine)) {
+		} else if (slice_due(task)) {
 			finish_slice(task);
 		} else {
 			engine = flow_task_next_call(task->engine, &delay_ms);
@@ -511,6 +530,7 @@ void task_free(struct task *task)
 	for (size_t i = 0; i < CONF_ITEMS_MAX; i++)
 		mem_release(task->item_keys[i]);
 	buf_fini(&task->new_checkpoint);
+	buf_fini(&task->traces);
 	metric_task_end(task->id);
 	worker_task_left(task->worker, task);
 	mem_release(task);
@@ -533,6 +553,7 @@ void task_begin(struct worker *worker, struct worker_flow *flow, const struct ta
 	list_init(&task->ready_node);
 	list_append(&worker->tasks, &task->node);
 	buf_init(&task->new_checkpoint);
+	buf_init(&task->traces);
 	task->timeout = loop_timer_new(worker->loop, on_timeout, task);
 	metric_task_begin(task->id);
 	task->engine = flow_task_new(&worker->env, flow->plugin, flow->flow, row->id, row->commit_seq, row->params,

@@ -435,10 +435,9 @@ static bool may_fall_back(const struct flow_call *engine)
 
 static void set_up_engine(struct worker *worker)
 {
-	char node[64] = "node";
-
-	gethostname(node, sizeof(node) - 1);
-	str_format(worker->name, sizeof(worker->name), "%s/%s/%d", node, worker->role->title, (int)getpid());
+	str_format(worker->host, sizeof(worker->host), "node");
+	gethostname(worker->host, sizeof(worker->host) - 1);
+	str_format(worker->name, sizeof(worker->name), "%s/%s/%d", worker->host, worker->role->title, (int)getpid());
 	worker->env = engine_env(worker->conf, store_id(worker->store));
 	worker->env.may_retry = may_retry;
 	worker->env.may_fall_back = may_fall_back;
@@ -477,6 +476,7 @@ static int start(struct role *role, struct error *err)
 		return -1;
 	worker->relayed = bus_publishes(role->conf->bus);
 	set_up_engine(worker);
+	trace_init(worker);
 	upstream_init(worker);
 	if (permit_init(worker, err) != 0)
 		return -1;

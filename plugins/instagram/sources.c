@@ -91,19 +91,21 @@ static enum sl_result reseller_error(const struct sl_host *h, struct sl_task *t,
 	}
 }
 
+/* The name of the offer is no secret. */
+static const char *const rapidapi_public[] = {"X-RapidAPI-Host", NULL};
 static const char *const arraybobo_limits[] = {"100/30s", NULL};
 static const char *const jotucker_limits[] = {"5/1s", NULL};
 static const char *const rocketapi_limits[] = {"100/30s", NULL};
 
 const struct sl_source arraybobo = SL_SOURCE_INIT(
 	.name = "rapidapi-arraybobo", .base_url = "https://instagram-scraper-2022.p.rapidapi.com",
-	.auth = SL_AUTH_HEADERS, .limits = arraybobo_limits,
+	.auth = SL_AUTH_HEADERS, .public_fields = rapidapi_public, .limits = arraybobo_limits,
 	.feedback = SL_FEEDBACK_RETRY_AFTER, .error = reseller_error,
 	.doc = "Instagram Scraper 2022 on RapidAPI; the credential's members are headers");
 
 const struct sl_source jotucker = SL_SOURCE_INIT(
 	.name = "rapidapi-jotucker", .base_url = "https://instagram-scraper2.p.rapidapi.com",
-	.auth = SL_AUTH_HEADERS, .limits = jotucker_limits,
+	.auth = SL_AUTH_HEADERS, .public_fields = rapidapi_public, .limits = jotucker_limits,
 	.feedback = SL_FEEDBACK_RETRY_AFTER, .error = reseller_error,
 	.doc = "Instagram Scraper 2 on RapidAPI; the credential's members are headers");
 

@@ -78,10 +78,12 @@ const struct sl_source ytapitoken = SL_SOURCE_INIT(
 	.feedback = SL_FEEDBACK_RETRY_AFTER | SL_FEEDBACK_GOOGLE_QUOTA, .error = v3_error,
 	.doc = "YouTube Data API with an API key; credential: key");
 
+/* The name of the offer is no secret. */
+static const char *const v31_public[] = {"X-RapidAPI-Host", NULL};
 static const char *const v31_limits[] = {"500/60s", NULL};
 
 const struct sl_source yt_v31 = SL_SOURCE_INIT(
 	.name = "yt-v31", .base_url = "https://youtube-v31.p.rapidapi.com",
-	.auth = SL_AUTH_HEADERS, .limits = v31_limits,
+	.auth = SL_AUTH_HEADERS, .public_fields = v31_public, .limits = v31_limits,
 	.feedback = SL_FEEDBACK_RETRY_AFTER, .error = v3_error,
 	.doc = "YouTube v3.1 on RapidAPI; the credential's members are headers");

@@ -406,6 +406,10 @@ static void test_defaults(void **state)
 	assert_int_equal(model->connect_timeout_ms, 5000);
 	assert_int_equal(model->calls_in_flight, 10);
 	assert_int_equal(model->call_retries, 2);
+	assert_false(model->trace_enabled);	/* no sink takes the traces */
+	assert_true(model->trace_sample >= 1);
+	assert_int_equal(model->trace_body, 16 << 10);
+	assert_string_equal(model->trace_service, "beat");
 	assert_int_equal(model->event_max, 1 << 20);
 	assert_int_equal(model->relay_events, 500);
 	assert_int_equal(model->relay_bytes, 256 << 10);
@@ -613,7 +617,7 @@ static void test_catalogue(void **state)
 	add_probe(other, "{\"name\":\"B\"}", "not a plugin's descriptor: it has no name");
 	add_probe(other, "{\"name\":\"b\",\"streams\":[{\"name\":\"t\",\"exchange\":\"x\",\"key\":\"k\"}]}", NULL);
 	assert_int_equal(other->plugin_count, 2);
-	assert_int_equal(other->stream_count, 2);
+	assert_int_equal(other->stream_count, CONF_STREAMS_OWN + 1);
 	conf_catalogue_free(&other);
 }
 
@@ -740,6 +744,7 @@ static void test_shipped_file(void **state)
 	for (size_t i = 0; i < model->sink_count; i++)
 		assert_true(model->sinks[i].enabled);
 	assert_int_equal(model->sink_count, 10);
+	assert_true(model->trace_enabled);	/* one of them takes the traces */
 	assert_int_equal(conf_flow(model, "refresh_profile_by_handle")->workers, 10);
 	check_round_trip(model);
 	conf_free(&model);

@@ -35,6 +35,11 @@ tests_unit_flow_test_SOURCES = tests/unit/flow_plugin.c tests/unit/flow_plugin.h
 tests_unit_flow_test_LDADD = tests/fake/libfake.a core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/flow_test
 
+check_PROGRAMS += tests/unit/trace_test
+tests_unit_trace_test_SOURCES = tests/unit/trace_test.c
+tests_unit_trace_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/trace_test
+
 check_PROGRAMS += tests/unit/conf_test tests/unit/conf_dump
 tests_unit_conf_test_SOURCES = tests/unit/conf_test.c
 tests_unit_conf_test_LDADD = core/libcore.a $(TEST_LIBS)
