@@ -152,6 +152,8 @@ int cmd_flow_try(struct ctl *ctl);
 int cmd_plugin_list(struct ctl *ctl);
 int cmd_plugin_show(struct ctl *ctl);
 int cmd_plugin_check(struct ctl *ctl);
+int cmd_source_stop(struct ctl *ctl);
+int cmd_source_start(struct ctl *ctl);
 int cmd_query(struct ctl *ctl);
 int cmd_status(struct ctl *ctl);
 int cmd_schema_show(struct ctl *ctl);

@@ -13,6 +13,7 @@ sluicectl_SOURCES = \
 	ctl/query.c \
 	ctl/schema.c \
 	ctl/schema_check.c \
+	ctl/source.c \
 	ctl/status.c \
 	ctl/submit.c \
 	ctl/table.c \

@@ -47,6 +47,8 @@ static const struct ctl_command commands[] = {
 	{"plugin show", "NAME", "show what a plugin offers", no_options, 1, 1, cmd_plugin_show},
 	{"plugin check", "FILE.so", "tell whether a plugin would be loaded, and why not", no_options, 1, 1,
 	 cmd_plugin_check},
+	{"source stop", "SOURCE", "make no more requests to a source", no_options, 1, 1, cmd_source_stop},
+	{"source start", "SOURCE", "make requests to a source again, now", no_options, 1, 1, cmd_source_start},
 	{"query", "SQL", "ask the warehouse", query_options, 1, 1, cmd_query},
 	{"status", "", "show the daemon's processes and counters, and the tasks by flow", no_options, 0, 0,
 	 cmd_status},

@@ -42,6 +42,8 @@ static void print_daemon(struct ctl *ctl, const struct json *daemon)
 	       text(daemon, "version"), state, number(daemon, "pid"),
 	       text_seconds(ctl, number(daemon, "uptime_s")), text(daemon, "mode"), text(daemon, "config"),
 	       text(daemon, "state"));
+	for (item = json_first(json_member(daemon, "stopped_sources")); item != NULL; item = json_next(item))
+		printf("source %s is stopped by command\n%s", json_string(item, NULL), json_next(item) != NULL ? "" : "\n");
 	for (item = json_first(json_member(daemon, "roles")); item != NULL; item = json_next(item)) {
 		table_cell(roles, text(item, "title"));
 		table_cell(roles, text(item, "state"));

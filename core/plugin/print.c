@@ -115,6 +115,7 @@ static void print_operations(struct jwrite *w, const struct sl_plugin *d)
 			if (via->source != NULL)
 				jwrite_string(w, NULL, via->source->name);
 		jwrite_end(w);
+		jwrite_int(w, "cost", operation->cost > 1 ? operation->cost : 1);
 		jwrite_string(w, "doc", operation->doc);
 		jwrite_end(w);
 	}

@@ -189,6 +189,7 @@ static void on_message(struct child *child, const char *text, size_t len)
 			goto out;
 		loop_timer_stop(child->timer);
 		set_state(child, CHILD_READY);
+		supervisor_tell_stopped(child->supervisor, child);
 		log_debug("ready role=\"%s\" pid=%d", child->title, (int)child->pid);
 		supervisor_child_changed(child->supervisor);
 	} else if (failure != NULL) {

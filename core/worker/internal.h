@@ -82,6 +82,7 @@ struct worker {
 	struct worker_flow *flows;
 	size_t flow_count;
 	struct map *upstreams;		/* source (and handle) → struct upstream */
+	struct map *stopped;		/* sources that get no requests, by command; the value is nothing */
 	size_t open_breakers;
 	struct map *source_rates;	/* source → struct source_rates, once it was asked for */
 	struct limiter *limiter;
@@ -137,7 +138,8 @@ struct task {
 	bool release_wanted;		/* hand it back as soon as it can be */
 	struct list calls;		/* struct call */
 	struct loop_timer *timeout;
-	int64_t deadline_ms;		/* loop time; waiting for permission moves it */
+	int64_t deadline_ms;		/* loop time; waiting for permission moves it … */
+	int64_t waited_until_ms;	/* … and has done so until then */
 	char *item_keys[CONF_ITEMS_MAX];	/* of the limiter; NULL: not given; owned */
 	bool entered;			/* its flow's limits are taken, or there are none */
 	struct call *entering;		/* that asks for them; the others wait for it */
@@ -231,8 +233,10 @@ void upstream_init(struct worker *worker);
 void upstream_fini(struct worker *worker);
 /* NULL: nothing is known. */
 struct upstream *upstream_find(struct worker *worker, const struct sl_source *source, const struct flow_call *call);
-/* How long nothing goes to it; 0: it may go now. */
-int64_t upstream_barred(struct worker *worker, const struct upstream *upstream);
+/* How long nothing goes to the source; 0: it may go now. upstream: what upstream_find found. */
+int64_t upstream_barred(struct worker *worker, const struct sl_source *source, const struct upstream *upstream);
+/* No requests to a source any more, or again and at once. */
+void upstream_stop(struct worker *worker, const char *source, bool stopped);
 /* A request goes to the call's source; true when it is to try an open breaker. */
 bool upstream_begins(struct worker *worker, const struct flow_call *call);
 /* How it ended: well, with some answer, without one (or one of 500 and more), or nobody knows. */

@@ -234,7 +234,7 @@ static void add_credentials(struct permit *permit, const struct sl_source *sourc
 		return;
 	candidate->source = source;
 	candidate_items(permit, candidate);
-	candidate->wait_ms = upstream != NULL ? upstream_barred(worker, upstream) : 0;
+	candidate->wait_ms = upstream_barred(worker, source, upstream);
 	candidate->barred = candidate->wait_ms > 0;
 	candidate->wide = (source->flags & SL_SOURCE_BOUND) == 0;
 	permit->count++;
@@ -343,7 +343,7 @@ static struct permission granted(struct permit *permit, const struct candidate *
 	const struct call *call = permit->call;
 	struct worker *worker = call->task->worker;
 	const struct upstream *upstream = upstream_find(worker, candidate->source, call->engine);
-	int64_t barred_ms = upstream != NULL ? upstream_barred(worker, upstream) : 0;
+	int64_t barred_ms = upstream_barred(worker, candidate->source, upstream);
 
 	permit->chosen = candidate;
 	permit->grant = answer->grant;

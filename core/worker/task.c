@@ -190,15 +190,26 @@ static void go(struct call *call, const struct permission *permission)
 		call_step(call, step);
 }
 
+/* The time that calls waited side by side counts once. */
+static void end_wait(struct call *call)
+{
+	struct task *task = call->task;
+	int64_t now = loop_now_ms(task->worker->loop), from_ms = call->asking_since_ms;
+
+	if (from_ms < task->waited_until_ms)
+		from_ms = task->waited_until_ms;
+	task->deadline_ms += now - from_ms;
+	task->waited_until_ms = now;
+	call->asking_since_ms = 0;
+}
+
 void call_permitted(struct call *call, const struct permission *permission)
 {
 	struct task *task = call->task;
 	enum flow_step step;
 
-	if (permission->verdict == PERMIT_GO || permission->verdict == PERMIT_NONE) {
-		task->deadline_ms += permit_waited(call);
-		call->asking_since_ms = 0;
-	}
+	if (permission->verdict == PERMIT_GO || permission->verdict == PERMIT_NONE)
+		end_wait(call);
 	switch (permission->verdict) {
 	case PERMIT_ASKING:
 		break;

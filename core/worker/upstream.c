@@ -13,6 +13,8 @@
  * RETRIES_FLOOR come back in a minute, so that few requests can be repeated
  * freely and an outage does not multiply many.
  */
+#include <string.h>
+
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -26,6 +28,7 @@
 #define STATES_MAX 4096		/* beyond it, what is of no consequence is forgotten; at twice that, all */
 #define RETRIES_FLOOR 20
 #define FLOOR_MS 60000
+#define STOPPED_LOOK_MS 10000	/* who needs a stopped source comes back so often, unless it is told */
 #define PROBE_LOOK_MS 5000	/* who waits for a probe's answer looks again so often */
 
 static void upstream_name(struct buf *name, const struct sl_source *source, const struct flow_call *call)
@@ -101,6 +104,7 @@ static struct upstream *make(struct worker *worker, const char *name)
 void upstream_init(struct worker *worker)
 {
 	worker->upstreams = map_new();
+	worker->stopped = map_new();
 }
 
 void upstream_fini(struct worker *worker)
@@ -109,18 +113,67 @@ void upstream_fini(struct worker *worker)
 		return;
 	forget(worker, true);
 	map_free(&worker->upstreams);
+	map_free(&worker->stopped);
 }
 
-int64_t upstream_barred(struct worker *worker, const struct upstream *upstream)
+int64_t upstream_barred(struct worker *worker, const struct sl_source *source, const struct upstream *upstream)
 {
-	int64_t now = loop_now_ms(worker->loop), wait_ms = upstream->parked_until_ms - now, pause_ms;
+	int64_t now = loop_now_ms(worker->loop), wait_ms, pause_ms;
 
+	if (map_count(worker->stopped) > 0 && map_get(worker->stopped, source->name) != NULL)
+		return STOPPED_LOOK_MS;
+	if (upstream == NULL)
+		return 0;
+	wait_ms = upstream->parked_until_ms - now;
 	pause_ms = upstream->open ? upstream->probe_ms - now : 0;
 	if (upstream->probing && pause_ms > PROBE_LOOK_MS)
 		pause_ms = PROBE_LOOK_MS;
 	if (pause_ms > wait_ms)
 		wait_ms = pause_ms;
 	return wait_ms > 0 ? wait_ms : 0;
+}
+
+/* Of the source itself, or of one of its handles. */
+static bool is_of(const char *name, const char *source)
+{
+	size_t len = strlen(source);
+
+	return strncmp(name, source, len) == 0 && (name[len] == '\0' || name[len] == ' ');
+}
+
+static void close_breaker(struct worker *worker, struct upstream *upstream)
+{
+	upstream->failures = 0;
+	if (!upstream->open)
+		return;
+	upstream->open = upstream->probing = false;
+	backoff_reset(&upstream->pause);
+	count_open(worker, -1);
+}
+
+void upstream_stop(struct worker *worker, const char *source, bool stopped)
+{
+	const char *name;
+	void *value;
+	size_t cursor = 0;
+
+	if (source == NULL)
+		return;
+	if (stopped) {
+		map_put(worker->stopped, source, worker);
+		return;
+	}
+	map_remove(worker->stopped, source);
+	while (map_next(worker->upstreams, &cursor, &name, &value)) {
+		struct upstream *upstream = value;
+
+		if (!is_of(name, source))
+			continue;
+		upstream->parked_until_ms = 0;
+		close_breaker(worker, upstream);
+	}
+	worker_hold_flow(worker, NULL, 0);
+	task_kick(worker, NULL);
 }
 
 /* --- refusals --- */
@@ -206,12 +259,11 @@ static void failed(struct worker *worker, struct upstream *upstream, const char 
 
 static void worked(struct worker *worker, struct upstream *upstream, const char *name)
 {
-	upstream->failures = 0;
-	if (!upstream->open)
+	bool was_open = upstream->open;
+
+	close_breaker(worker, upstream);
+	if (!was_open)
 		return;
-	upstream->open = upstream->probing = false;
-	backoff_reset(&upstream->pause);
-	count_open(worker, -1);
 	log_info("breaker closed: the source answers again source=%s", name);
 	worker_hold_flow(worker, NULL, 0);
 	task_kick(worker, NULL);

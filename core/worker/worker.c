@@ -506,6 +506,13 @@ static void on_message(struct role *role, const struct json *message, int fd)
 		if (flow != NULL)
 			flow->more = flow->nudged = true;
 	}
+	if (json_member(message, "source") != NULL) {
+		bool stopped = false;
+
+		json_bool(json_member(message, "stopped"), &stopped);
+		upstream_stop(worker, json_string(json_member(message, "source"), NULL), stopped);
+		return;
+	}
 	/* Heard of the timer: no need to poll. */
 	loop_timer_start(worker->claim_timer, SILENCE_MS, SILENCE_MS);
 	worker_claim(worker);
