@@ -293,17 +293,28 @@ static void secrets_collect(struct sl_request *r, struct flow_call *call)
 	call->secrets = secrets;
 }
 
-/* Where build and the credential put secrets: too short a value is known by its place alone. */
+/*
+ * What build and the credential put behind secret names. Too short a value is
+ * known by its place alone.
+ */
 static void secrets_place(struct sl_request *r)
 {
 	const struct pairs *const lists[] = {&r->query, &r->form, &r->headers};
 
 	for (size_t l = 0; l < sizeof(lists) / sizeof(*lists); l++)
 		for (size_t i = 0; i < lists[l]->count; i++)
-			if (lists[l]->items[i].secret)
+			if (lists[l]->items[i].secret) {
 				flow_secrets_add_parameter(r->secrets, lists[l]->items[i].name);
+				flow_secrets_add_value(r->secrets, lists[l]->items[i].value);
+			}
 	if (r->source->auth == SL_AUTH_QUERY)
 		flow_secrets_add_parameter(r->secrets, r->source->auth_name);
+	for (size_t i = 0; i < r->headers.count; i++) {
+		struct flow_pair *header = &r->headers.items[i];
+
+		header->secret = header->secret || flow_secrets_has_name(r->secrets, header->name) ||
+				 !str_eq(flow_secrets_hide_values(r->secrets, r->arena, header->value), header->value);
+	}
 }
 
 static const char *url_show(struct sl_request *r)

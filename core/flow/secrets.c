@@ -110,9 +110,18 @@ static void add_base64(struct flow_secrets *secrets, const char *text, size_t le
 	secrets->value_first[(unsigned char)(*out == '+' ? '-' : *out == '/' ? '_' : *out)] = true;
 }
 
+static bool is_known(const struct flow_secrets *secrets, const char *text, size_t len)
+{
+	for (size_t i = 0; i < secrets->value_count; i++)
+		if (!secrets->values[i].base64 && secrets->values[i].len == len &&
+		    memcmp(secrets->values[i].text, text, len) == 0)
+			return true;
+	return false;
+}
+
 static void add_value(struct flow_secrets *secrets, const char *text, size_t len)
 {
-	if (len < SECRET_MIN)
+	if (len < SECRET_MIN || is_known(secrets, text, len))
 		return;
 	text = arena_strndup(secrets->arena, text, len);
 	*new_value(secrets) = (struct value){text, len, false, false};

@@ -33,7 +33,7 @@ static void write_headers(struct jwrite *w, const struct flow_request *request, 
 	for (size_t i = 0; i < count && i < HEADERS_MAX; i++) {
 		const struct flow_pair *header = &request->headers[i];
 
-		if (header->secret || flow_secrets_has_name(request->secrets, header->name))
+		if (header->secret)
 			jwrite_string(w, header->name, STARS);
 		else
 			hidden(w, header->name, request->secrets, header->value, strlen(header->value), HEADER_MAX);

@@ -41,7 +41,8 @@ SYSTEM_TESTS += tests/system/test_worker.py tests/system/test_limits.py
 EXTRA_DIST += tests/modules/worker_unruly.c
 
 # What went to the upstreams, and that nothing tells a secret.
-SYSTEM_TESTS += tests/system/test_trace.py
+SYSTEM_TESTS += tests/system/test_trace.py tests/system/test_secrets.py
+EXTRA_DIST += tests/modules/secrets_echo.c
 
 # Real servers, private ones; skipped where they are not installed.
 SYSTEM_TESTS += tests/system/test_clickhouse.py tests/system/test_clickhouse_faults.py
