@@ -96,3 +96,8 @@ check_PROGRAMS += tests/unit/limit_queue_test
 tests_unit_limit_queue_test_SOURCES = tests/unit/limit_queue_test.c
 tests_unit_limit_queue_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/limit_queue_test
+
+check_PROGRAMS += tests/unit/cron_test
+tests_unit_cron_test_SOURCES = tests/unit/cron_test.c
+tests_unit_cron_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/cron_test
