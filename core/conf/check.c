@@ -196,6 +196,7 @@ static void check_flows(struct conf_walk *walk, const struct conf_node *file, st
 		check_flow_sources(walk, entry, flow, catalogue);
 		check_unique(walk, entry, flow, &offer->params);
 		check_group(walk, entry, flow, model);
+		conf_schedule_check(walk, entry, offer, model, flow);
 	}
 }
 
