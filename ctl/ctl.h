@@ -92,6 +92,8 @@ void ctl_close(struct ctl *ctl);
 int daemon_connect(const struct ctl *ctl, struct error *err);
 /* Sends one request and appends the first line of the answer. The connection stays open. 0 or -1. */
 int daemon_ask(int fd, const char *request, struct buf *line, struct buf *rest, struct error *err);
+/* Has the daemon wake the workers of a flow. One that is not there, or not reached, finds tasks by itself. */
+void daemon_nudge(const struct ctl *ctl, const char *flow);
 /* Reads up to exactly len bytes into rest. */
 int daemon_read(int fd, struct buf *rest, size_t len, struct error *err);
 
@@ -159,6 +161,8 @@ int cmd_status(struct ctl *ctl);
 int cmd_schema_show(struct ctl *ctl);
 int cmd_schema_apply(struct ctl *ctl);
 int cmd_schema_check(struct ctl *ctl);
+int cmd_schedule_list(struct ctl *ctl);
+int cmd_schedule_run(struct ctl *ctl);
 int cmd_dead_list(struct ctl *ctl);
 int cmd_dead_show(struct ctl *ctl);
 int cmd_dead_replay(struct ctl *ctl);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "json/jwrite.h"
 
 int daemon_connect(const struct ctl *ctl, struct error *err)
 {
@@ -85,4 +86,30 @@ int daemon_ask(int fd, const char *request, struct buf *line, struct buf *rest, 
 	buf_add(line, rest->data, (size_t)(end - rest->data));
 	buf_consume(rest, (size_t)(end - rest->data) + 1);
 	return 0;
+}
+
+void daemon_nudge(const struct ctl *ctl, const char *flow)
+{
+	struct buf line, rest, request;
+	struct error err;
+	struct jwrite w;
+	int fd = daemon_connect(ctl, &err);
+
+	if (fd < 0)
+		return;
+	buf_init(&line);
+	buf_init(&rest);
+	buf_init(&request);
+	jwrite_init(&w, &request);
+	jwrite_object(&w, NULL);
+	jwrite_string(&w, "cmd", "nudge");
+	jwrite_array(&w, "nudge");
+	jwrite_string(&w, NULL, flow);
+	jwrite_end(&w);
+	jwrite_end(&w);
+	daemon_ask(fd, request.data, &line, &rest, &err);
+	buf_fini(&request);
+	buf_fini(&rest);
+	buf_fini(&line);
+	close(fd);
 }

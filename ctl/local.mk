@@ -11,6 +11,7 @@ sluicectl_SOURCES = \
 	ctl/params.c \
 	ctl/plugin.c \
 	ctl/query.c \
+	ctl/schedule.c \
 	ctl/schema.c \
 	ctl/schema_check.c \
 	ctl/source.c \

@@ -7,8 +7,8 @@
 #include <sluice/plugin.h>
 
 #include "base/arena.h"
-#include "base/num.h"
 #include "base/str.h"
+#include "conf/params.h"
 #include "json/json.h"
 #include "json/jwrite.h"
 
@@ -33,14 +33,6 @@ const char *params_index(struct ctl *ctl, const char *text, long long index)
 	return text;
 }
 
-static const struct sl_option *find_option(const struct sl_flow *flow, const char *key)
-{
-	for (const struct sl_option *option = flow->params; option != NULL && option->name != NULL; option++)
-		if (str_eq(option->name, key))
-			return option;
-	return NULL;
-}
-
 static struct param *find_param(struct param *params, size_t *count, const char *key)
 {
 	for (size_t i = 0; i < *count; i++)
@@ -61,11 +53,17 @@ bool ctl_write_json(struct jwrite *w, const char *key, const char *text)
 	return true;
 }
 
-static void write_list(struct ctl *ctl, struct jwrite *w, const struct param *param)
+/* What does not fit its type is passed on as a text: the schema has the words for it. */
+static void write_param(struct ctl *ctl, struct jwrite *w, const struct param *param)
 {
-	if (param->count == 1 && param->values[0][0] == '[' &&
-	    ctl_write_json(w, param->key, param->values[0]))
+	if (param->count == 1 && str_eq(param->values[0], "null")) {
+		jwrite_null(w, param->key);
 		return;
+	}
+	if (param->count == 1) {
+		conf_params_write(w, param->option, param->key, param->values[0]);
+		return;
+	}
 	jwrite_array(w, param->key);
 	for (size_t i = 0; i < param->count; i++) {
 		char *rest = NULL, *word = strtok_r(arena_strdup(ctl->arena, param->values[i]), ",", &rest);
@@ -74,55 +72,6 @@ static void write_list(struct ctl *ctl, struct jwrite *w, const struct param *pa
 			jwrite_string(w, NULL, word);
 	}
 	jwrite_end(w);
-}
-
-/* What does not fit its type is passed on as a text: the schema has the words for it. */
-static void write_param(struct ctl *ctl, struct jwrite *w, const struct param *param)
-{
-	const char *text = param->values[0];
-	int64_t integer;
-	double number;
-
-	if (str_eq(text, "null") && param->count == 1) {
-		jwrite_null(w, param->key);
-		return;
-	}
-	switch (param->option != NULL ? param->option->type : SL_STR) {
-	case SL_LIST:
-		write_list(ctl, w, param);
-		return;
-	case SL_TIME:
-	case SL_INT:
-		if (num_parse_int(text, &integer) == 0) {
-			jwrite_int(w, param->key, integer);
-			return;
-		}
-		break;
-	case SL_FLOAT:
-		if (num_parse_double(text, &number) == 0) {
-			jwrite_double(w, param->key, number);
-			return;
-		}
-		break;
-	case SL_BOOL:
-		if (str_eq(text, "true") || str_eq(text, "false")) {
-			jwrite_bool(w, param->key, text[0] == 't');
-			return;
-		}
-		break;
-	case SL_ANY:
-	case SL_OBJECT:
-	case SL_JSON_TEXT:
-		if (ctl_write_json(w, param->key, text))
-			return;
-		break;
-	case SL_STR:
-	case SL_DURATION:
-	case SL_SIZE:
-	default:
-		break;
-	}
-	jwrite_string(w, param->key, text);
 }
 
 static int collect(struct ctl *ctl, const struct sl_flow *flow, const char *const *words, size_t word_count,
@@ -137,7 +86,7 @@ static int collect(struct ctl *ctl, const struct sl_flow *flow, const char *cons
 			return error_set(err, ERR_INPUT, "\"%s\" is no KEY=VALUE", words[i]);
 		param = find_param(params, count_r,
 				   arena_strndup(ctl->arena, words[i], (size_t)(equals - words[i])));
-		param->option = find_option(flow, param->key);
+		param->option = conf_params_find(flow->params, param->key);
 		if (param->values == NULL)
 			param->values = arena_alloc(ctl->arena, word_count * sizeof(*param->values));
 		else if (param->option == NULL || param->option->type != SL_LIST)

@@ -21,6 +21,7 @@
 #define PER_SINK_PROCESS 1
 #define PER_RELAY 1
 #define PER_TIMER 2		/* one listens for new tasks */
+#define PER_SCHEDULES 1		/* one more of the timer's, when there are any */
 #define PER_SLUICECTL 1
 
 struct check {
@@ -90,6 +91,14 @@ static int64_t count_workers(const struct conf_model *conf)
 	return conf->mode == CONF_SINGLE && count > 0 ? 1 : count;
 }
 
+static int64_t count_timer(const struct conf_model *conf)
+{
+	for (size_t i = 0; i < conf->flow_count; i++)
+		if (conf->flows[i].enabled && conf->flows[i].schedule.cron != NULL)
+			return PER_TIMER + PER_SCHEDULES;
+	return PER_TIMER;
+}
+
 /* An embedded warehouse has one process for all sinks; on servers each sink may have its own. */
 static int64_t count_sink_processes(const struct conf_model *conf)
 {
@@ -120,12 +129,13 @@ static void check_connections(struct check *check)
 	const struct conf_model *conf = check->ctl->setup.conf;
 	int64_t relays = str_starts(conf->bus, "direct:") ? 0 : conf->relay_workers;
 	int64_t workers = count_workers(conf), sinks = count_sink_processes(conf);
+	int64_t timer = count_timer(conf);
 	int64_t turns = workers < conf->task_connections ? workers : conf->task_connections;
 	struct arena *arena = check->ctl->arena;
 	const char *todo =
 		"raise the limit, lower tasks.connections, or put PgBouncer (pool_mode transaction) in between";
 
-	check->least = PER_TIMER + PER_RELAY * relays + PER_SINK_PROCESS * sinks;
+	check->least = timer + PER_RELAY * relays + PER_SINK_PROCESS * sinks;
 	check->needed = check->least + PER_WORKER * turns + PER_SLUICECTL;
 	if (limits->most == 0 || limits->most >= check->needed)
 		return;
@@ -144,11 +154,11 @@ static void check_connections(struct check *check)
 				    "the database gives this user %lld connections (%s), but this node may "
 				    "open %lld at"
 				    " once: %lld for workers when all are busy, %lld for sinks, %lld for relays, "
-				    "%d for the timer, %d"
+				    "%lld for the timer, %d"
 				    " for sluicectl; those without one wait",
 				    (long long)limits->most, limits_text(check->ctl, limits),
 				    (long long)check->needed, (long long)turns, (long long)sinks,
-				    (long long)relays, PER_TIMER, PER_SLUICECTL),
+				    (long long)relays, (long long)timer, PER_SLUICECTL),
 		       todo);
 }
 

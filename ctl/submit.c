@@ -61,7 +61,7 @@ static int add(struct submission *s, const char *params, long long index, const 
 	}
 	task = &s->tasks[s->count];
 	doc = json_parse(params, strlen(params), &err);
-	status = doc != NULL ? new_task_make(task, ctl->arena, s->conf, s->flow, json_root(doc), &err) : -1;
+	status = doc != NULL ? new_task_make(task, ctl->arena, s->conf, s->flow->params, json_root(doc), &err) : -1;
 	json_doc_free(&doc);
 	if (status != 0) {
 		ctl_fail("%s%s", where, err.text);
@@ -159,33 +159,6 @@ static int insert(struct submission *s)
 	return 0;
 }
 
-/* A daemon that is not there, or not reached, finds the tasks by itself when it looks. */
-static void nudge(struct submission *s)
-{
-	struct buf line, rest, request;
-	struct error err;
-	struct jwrite w;
-	int fd = daemon_connect(s->ctl, &err);
-
-	if (fd < 0)
-		return;
-	buf_init(&line);
-	buf_init(&rest);
-	buf_init(&request);
-	jwrite_init(&w, &request);
-	jwrite_object(&w, NULL);
-	jwrite_string(&w, "cmd", "nudge");
-	jwrite_array(&w, "nudge");
-	jwrite_string(&w, NULL, s->flow->name);
-	jwrite_end(&w);
-	jwrite_end(&w);
-	daemon_ask(fd, request.data, &line, &rest, &err);
-	buf_fini(&request);
-	buf_fini(&rest);
-	buf_fini(&line);
-	close(fd);
-}
-
 static void show_progress(const struct store_depth *depth, size_t count, int64_t started_ms)
 {
 	double seconds = (double)(clock_mono_ms() - started_ms) / 1000.0;
@@ -269,7 +242,7 @@ static int carry_out(struct submission *s, long long count, int64_t timeout_ms)
 	if ((lines != NULL ? add_lines(s, lines) : add_counted(s, count)) != 0 ||
 	    ctl_open_store(ctl, true) != 0 || insert(s) != 0)
 		return CTL_FAILED;
-	nudge(s);
+	daemon_nudge(ctl, s->flow->name);
 	if (wait)
 		status = wait_all(s, timeout_ms, &depth);
 	if (ctl->json)

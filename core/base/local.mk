@@ -4,6 +4,7 @@ core_libcore_a_SOURCES += \
 	core/base/backoff.c core/base/backoff.h \
 	core/base/buf.c core/base/buf.h \
 	core/base/clock.c core/base/clock.h \
+	core/base/cron.c core/base/cron.h \
 	core/base/error.c core/base/error.h \
 	core/base/list.h \
 	core/base/map.c core/base/map.h \
@@ -12,4 +13,5 @@ core_libcore_a_SOURCES += \
 	core/base/scheme.c core/base/scheme.h \
 	core/base/server_url.c core/base/server_url.h \
 	core/base/str.c core/base/str.h \
-	core/base/uuid.c core/base/uuid.h
+	core/base/uuid.c core/base/uuid.h \
+	core/base/zone.c core/base/zone.h

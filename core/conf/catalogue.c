@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/str.h"
 #include "json/json.h"
 
@@ -268,7 +269,9 @@ static void add_ways(struct conf_catalogue *catalogue, const struct json *probe,
 {
 	struct arena *arena = catalogue->arena;
 	const struct json *item;
+	struct buf out;
 
+	buf_init(&out);
 	for (item = json_first(json_member(probe, "flows")); item != NULL; item = json_next(item)) {
 		struct conf_offer_flow *flow = add(catalogue, flow);
 
@@ -278,7 +281,11 @@ static void add_ways(struct conf_catalogue *catalogue, const struct json *probe,
 		flow->streams = names_of(arena, item, "streams");
 		flow->params = names_of(arena, item, "params");
 		flow->operations = names_of(arena, item, "operations");
+		buf_clear(&out);
+		json_print(json_member(item, "params"), &out);
+		flow->options = arena_strndup(arena, out.data, out.len);
 	}
+	buf_fini(&out);
 	for (item = json_first(json_member(probe, "streams")); item != NULL; item = json_next(item)) {
 		struct conf_offer_stream *stream;
 

@@ -52,6 +52,7 @@ struct conf_offer_operation {
 struct conf_offer_flow {
 	const char *name, *plugin, *platform;
 	struct conf_names streams, params, operations;
+	const char *options;		/* the parameters as the probe printed them, JSON: conf/params.h */
 };
 
 struct conf_offer_stream {

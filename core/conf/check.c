@@ -225,6 +225,7 @@ static void check_flows(struct conf_walk *walk, const struct conf_node *file, st
 		check_items(walk, entry, flow, &offer->params);
 		check_pauses(walk, conf_child(entry, "retry"), "flow", flow->name, &flow->retry);
 		check_group(walk, entry, flow, model);
+		conf_schedule_check(walk, entry, offer, model, flow);
 	}
 }
 

@@ -202,6 +202,7 @@ static const struct conf_key task_keys[] = {
 	 .doc = "what a task may remember"},
 	{"slice", &conf_struct, .section = &slice_section, .doc = "when a long task commits"},
 	{"commit", &conf_struct, .section = &commit_section, .doc = "group commit"},
+	{"keep", &conf_struct, .section = &conf_keep_section, .doc = "when tasks that have ended are removed"},
 	END
 };
 static const struct conf_section task_section = {.keys = task_keys};
@@ -382,16 +383,20 @@ static const struct conf_key flow_keys[] = {
 	 .doc = "the only sources the flow may use"},
 	{"unique", &conf_texts, LIST(conf_flow, unique, unique_count), .flags = CONF_OWN,
 	 .doc = "parameters of which two live tasks may not have the same"},
-	{"schedule", &conf_schedule, AT(conf_flow, schedule), .flags = CONF_OWN, .doc = "kept for a later version"},
+	{"schedule", &conf_struct, AT(conf_flow, schedule), .flags = CONF_OWN, .section = &conf_schedule_section,
+	 .doc = "when tasks are made by themselves"},
 	END
 };
 
 static void flow_init(struct conf_walk *walk, void *entry)
 {
 	const struct conf_root *root = walk->user;
+	struct conf_flow *flow = entry;
+	struct conf_schedule schedule = flow->schedule;
 
-	*(struct conf_flow *)entry = root->defaults;
-	((struct conf_flow *)entry)->enabled = true;
+	*flow = root->defaults;
+	flow->schedule = schedule;
+	flow->enabled = true;
 }
 
 static const struct conf_section flow_section = {
@@ -527,6 +532,7 @@ static const struct conf_key root_keys[] = {
 	{"memory", &conf_size, AT(conf_model, memory_max), BOUNDS(16 * MIB, TIB), .fallback = "256MiB",
 	 .doc = "what tasks or batches may hold, per process"},
 	{"tasks", &conf_struct, .section = &task_section, .doc = "the life of a task"},
+	{"timer", &conf_struct, .section = &conf_timer_section, .doc = "what one node does for all"},
 	{"calls", &conf_struct, .section = &call_section, .doc = "the calls of a task"},
 	{"http", &conf_struct, .section = &http_section, .doc = "requests to sources"},
 	{"limits", &conf_struct, .section = &limit_section, .doc = "waiting for permission"},

@@ -23,6 +23,14 @@ extern const struct conf_section conf_root_section;
 /* One entry of sinks: its defaults stand for those that the file does not name. */
 extern const struct conf_section conf_sink_section;
 
+/* One schedule of a flow, and what of it is known only with the flow: conf/schedule.c */
+extern const struct conf_section conf_schedule_section;
+void conf_schedule_check(struct conf_walk *walk, const struct conf_node *entry, const struct conf_offer_flow *offer,
+			 const struct conf_model *model, struct conf_flow *flow);
+
+/* tasks.keep and timer */
+extern const struct conf_section conf_keep_section, conf_timer_section;
+
 /* plugins.path alone: stores it in a struct conf_root; needs no catalogue. */
 extern const struct conf_section conf_plugin_path_section;
 

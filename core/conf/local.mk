@@ -4,11 +4,14 @@ core_libcore_a_SOURCES += \
 	core/conf/check.c \
 	core/conf/errors.c core/conf/errors.h \
 	core/conf/expand.c core/conf/expand.h \
+	core/conf/items.c core/conf/items.h \
 	core/conf/keys.c core/conf/keys.h \
 	core/conf/limits.c \
 	core/conf/model.c core/conf/model.h \
 	core/conf/options.c \
+	core/conf/params.c core/conf/params.h \
 	core/conf/part.c \
+	core/conf/schedule.c \
 	core/conf/schema.c core/conf/schema.h \
 	core/conf/stores.c \
 	core/conf/types.c \

@@ -73,6 +73,19 @@ struct conf_operation {
 	size_t source_count;
 };
 
+enum conf_catch_up { CONF_CATCH_LAST, CONF_CATCH_ALL, CONF_CATCH_NONE };
+struct conf_schedule {
+	const char *cron;			/* base/cron.h; NULL: there is none */
+	const char *zone;			/* base/zone.h */
+	int64_t jitter_ms;
+	enum conf_catch_up catch_up;
+	/* One of three says what tasks are made of. */
+	const char *params;			/* a JSON list of objects, checked */
+	const char *file;			/* absolute */
+	const char *query;
+	const char *options;			/* the flow's parameters as its probe printed them: conf/params.h */
+};
+
 struct conf_flow {
 	const char *name;
 	const char *plugin, *platform;
@@ -92,7 +105,7 @@ struct conf_flow {
 	size_t limit_count;
 	const struct conf_pair *items;		/* parameter and limit, of tasks with the same value of it */
 	size_t item_count;
-	const char *schedule;			/* checked, carried out by a later version; NULL = none */
+	struct conf_schedule schedule;
 };
 
 struct conf_sink {
@@ -149,6 +162,7 @@ struct conf_model {
 	int64_t group_bytes;			/* 8 MiB */
 	int64_t slice_records, slice_bytes;	/* 1,000; 4 MiB */
 	int crash_limit;			/* 20 */
+	int64_t keep_complete_ms, keep_failed_ms;	/* ended tasks are removed after so long; 0: never */
 	int task_connections;			/* of all workers of the node to a task server: 64 */
 	int64_t response_max;			/* 16 MiB */
 	int64_t request_timeout_ms, connect_timeout_ms;		/* 30 s, 5 s */
@@ -168,6 +182,7 @@ struct conf_model {
 	int64_t breaker_first_ms, breaker_cap_ms;		/* 1 s, 60 s */
 	int64_t restart_first_ms, restart_cap_ms;		/* 1 s, 60 s */
 	int64_t ready_timeout_ms;		/* a role has to be ready by then: 30 s */
+	int64_t timer_lease_ms;			/* 15 s */
 	int relay_workers, relay_window;	/* 1, 1,000 */
 	int64_t relay_lease_ms;			/* 20 s */
 	enum conf_on_error limit_on_error;	/* while the limits' store is away */

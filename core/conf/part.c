@@ -38,8 +38,12 @@ static void reduce_own(struct conf_model *part, struct arena *arena, const struc
 
 	part->flow_count = part->sink_count = 0;
 	for (size_t i = 0; i < model->flow_count; i++)
-		if (role != CONF_FOR_WORKER || wanted(model->flows[i].name, names, count))
-			flows[part->flow_count++] = model->flows[i];
+		if (role != CONF_FOR_WORKER || wanted(model->flows[i].name, names, count)) {
+			flows[part->flow_count] = model->flows[i];
+			if (role != CONF_FOR_TIMER)
+				flows[part->flow_count].schedule = (struct conf_schedule){.cron = NULL};
+			part->flow_count++;
+		}
 	for (size_t i = 0; i < model->sink_count; i++)
 		if (role != CONF_FOR_SINK || wanted(model->sinks[i].name, names, count))
 			sinks[part->sink_count++] = model->sinks[i];

@@ -147,6 +147,12 @@ void conf_section_init(struct arena *arena, const struct conf_section *section, 
 void conf_section_fill(struct conf_walk *walk, const struct conf_node *node, const struct conf_section *section,
 		       void *base)
 {
+	const struct conf_key *bare = section->bare != NULL ? find_key(section, section->bare) : NULL;
+
+	if (bare != NULL && node->kind == CONF_SCALAR && !conf_is_null(node)) {
+		bare->type->fill(walk, node, bare, base);
+		return;
+	}
 	if (node->kind != CONF_MAPPING) {
 		if (!conf_is_null(node) && !node->bad)
 			conf_complain(walk, node, NULL, "must be a mapping, not %s", conf_show(walk, node, NULL));

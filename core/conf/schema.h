@@ -66,6 +66,7 @@ struct conf_section {
 	const char *noun;		/* conf_map: what one entry is: "flow" */
 	size_t size;			/* conf_map: of one entry's struct, whose first member is const char *name */
 	const struct conf_key *keys;	/* ends with name NULL */
+	const char *bare;		/* a text instead of the mapping is the value of this key; NULL: there is none such */
 	unsigned int without;		/* keys with any of these flags are no keys here */
 	/* conf_map: before an entry is filled, after its defaults are set (may be NULL). */
 	void (*init)(struct conf_walk *walk, void *entry);
@@ -75,8 +76,6 @@ struct conf_section {
 extern const struct conf_type conf_bool, conf_int, conf_long, conf_float, conf_text, conf_duration, conf_size, conf_word;
 /* const char *: [a-z][a-z0-9_-]*; http(s) URL; HOST:PORT */
 extern const struct conf_type conf_name, conf_http_url, conf_address;
-/* const char *: five cron fields */
-extern const struct conf_type conf_schedule;
 /* const char *const * and a size_t: a list of texts without repetition; the same of "100/30s" */
 extern const struct conf_type conf_texts, conf_limits;
 /* struct conf_pair * and a size_t: a mapping of texts; parameters to "1/s", at most CONF_ITEMS_MAX */

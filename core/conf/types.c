@@ -280,19 +280,12 @@ static void address_fill(struct conf_walk *walk, const struct conf_node *node, c
 	checked_fill(walk, node, key, base, units_is_address);
 }
 
-static void schedule_fill(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key, void *base)
-{
-	checked_fill(walk, node, key, base, units_is_schedule);
-}
-
 const struct conf_type conf_text = {"text", "a text", text_fill, text_write, text_read};
 const struct conf_type conf_name = {"name", "a name (a-z, then a-z 0-9 _ -)", name_fill, text_write, text_read};
 const struct conf_type conf_http_url = {"url", "a URL such as https://api.example.com/v1 (no user, query or fragment)",
 					http_url_fill, text_write, text_read};
 const struct conf_type conf_address = {"address", "HOST:PORT such as 127.0.0.1:8019", address_fill, text_write,
 				       text_read};
-const struct conf_type conf_schedule = {"schedule", "five cron fields such as \"0 */4 * * *\"", schedule_fill,
-					text_write, text_read};
 
 /* --- one word of several --- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The text forms of flows.yaml that need more than base/num: printing bounds, addresses, schedules. Any thread. */
+/* The text forms of flows.yaml that need more than base/num: printing bounds, addresses. Any thread. */
 #ifndef SLUICE_CONF_UNITS_H
 #define SLUICE_CONF_UNITS_H
 
@@ -16,7 +16,5 @@ void units_size(char out[UNITS_TEXT_SIZE], int64_t bytes);
 bool units_is_http_url(const char *text);
 /* HOST:PORT or [IPV6]:PORT; port 0 to 65535. */
 bool units_is_address(const char *text);
-/* Five cron fields. */
-bool units_is_schedule(const char *text);
 
 #endif

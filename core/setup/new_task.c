@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "conf/model.h"
-#include "flow/flow.h"
+#include "conf/params.h"
 #include "json/json.h"
 #include "json/jwrite.h"
 
@@ -29,17 +29,17 @@ static const char *unique_key(struct arena *arena, const struct conf_flow *conf,
 }
 
 int new_task_make(struct store_new_task *task_r, struct arena *arena, const struct conf_flow *conf,
-		  const struct sl_flow *flow, const struct json *params, struct error *err)
+		  const struct sl_option *options, const struct json *params, struct error *err)
 {
 	struct buf text;
 
-	if (flow_check_params(flow, params, err) != 0)
-		return -1;
+	if (conf_params_check(options, params, err) != 0)
+		return error_prefix(err, "flow \"%s\"", conf->name);
 	buf_init(&text);
 	json_print(params, &text);
 	*task_r = (struct store_new_task){
-		.flow = flow->name,
-		.platform = flow->platform,
+		.flow = conf->name,
+		.platform = conf->platform,
 		.params = arena_strndup(arena, text.data, text.len),
 		.unique_key = unique_key(arena, conf, params),
 		.priority = conf->priority,

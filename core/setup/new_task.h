@@ -3,7 +3,7 @@
 #ifndef SLUICE_SETUP_NEW_TASK_H
 #define SLUICE_SETUP_NEW_TASK_H
 
-#include <sluice/plugin.h>
+#include <sluice/option.h>
 
 #include "base/error.h"
 #include "store/store.h"
@@ -13,11 +13,12 @@ struct conf_flow;
 struct json;
 
 /*
- * Fills *task_r; texts in the arena, names borrowed from flow. The unique key
- * is made of the parameters that flows.yaml names (unique:), NULL when it names
- * none. ERR_INPUT with the schema's message.
+ * Fills *task_r; texts in the arena, names borrowed from conf. options are the
+ * parameters that the flow declares. The unique key is made of those that
+ * flows.yaml names (unique:), NULL when it names none. ERR_INPUT with the
+ * schema's message.
  */
 int new_task_make(struct store_new_task *task_r, struct arena *arena, const struct conf_flow *conf,
-		  const struct sl_flow *flow, const struct json *params, struct error *err);
+		  const struct sl_option *options, const struct json *params, struct error *err);
 
 #endif

@@ -57,6 +57,11 @@ struct store_ops {
 	/* Skips rows that others hold; bounded work per call. */
 	void (*rescue)(struct store *store, store_count_fn *done, void *user);
 	void (*ready)(struct store *store, store_depth_fn *done, void *user);
+	void (*schedules)(struct store *store, store_schedules_fn *done, void *user);
+	/* One transaction; what a step may do is in slot.h. */
+	void (*slot)(struct store *store, const struct store_slot *step, store_schedules_fn *done, void *user);
+	void (*query)(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user);
+	void (*sweep)(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user);
 	void (*lookup)(struct store *store, const struct store_table *table, const char *column,
 		       const char *value, size_t limit, store_json_fn *done, void *user);
 	void (*outbox_read)(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,

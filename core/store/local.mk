@@ -7,6 +7,8 @@ core_libcore_a_SOURCES += \
 	core/store/group.h \
 	core/store/schema.c \
 	core/store/schema.h \
+	core/store/slot.c \
+	core/store/slot.h \
 	core/store/sqlite.h \
 	core/store/store.c \
 	core/store/store.h \
@@ -17,6 +19,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_sqlite_list.c \
 	core/store/store_sqlite_outbox.c \
 	core/store/store_sqlite_relay.c \
+	core/store/store_sqlite_schedule.c \
 	core/store/store_sqlite_schema.c \
 	core/store/store_sqlite_task.c \
 	core/store/store_sync.c \
@@ -37,6 +40,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_postgres_look.c \
 	core/store/store_postgres_outbox.c \
 	core/store/store_postgres_relay.c \
+	core/store/store_postgres_schedule.c \
 	core/store/store_postgres_schema.c \
 	core/store/store_postgres_task.c \
 	core/store/store_postgres_url.c \

@@ -98,6 +98,7 @@ struct pg_request {
 	struct arena *arena;		/* the request and its results */
 	struct arena *scratch;		/* of one run: emptied before start */
 	int64_t until_ms;		/* monotonic: after that it is not repeated any more */
+	bool reads_only;		/* in a transaction that may not write: to be told so is an answer */
 	bool internal;			/* nobody's request: not counted */
 	bool handles_errors;		/* next sees failed batches; the transaction stays as it is */
 	bool committing;		/* the batch under way commits */
@@ -238,6 +239,13 @@ int pg_apply(const char *rest, const struct store_options *options, const struct
 /* A row selected by PG_EVENT_COLUMNS, or by PG_TASK_COLUMNS when whole. */
 void pg_task_read(const PGresult *result, int row, bool whole, struct arena *arena, struct task_row *row_r);
 
+/* A statement that inserts new tasks. skip: those with a twin are left out, and the ids of the others are its result. */
+void pg_add_new_tasks(struct pg_request *request, const struct store_new_task *const *tasks, const int64_t *ids,
+		      size_t count, int64_t now_ms, bool skip);
+/* The event that a new task leaves. */
+void pg_new_task_event(struct group_outbox *outbox, const struct store_new_task *task, int64_t id, int64_t now_ms,
+		       struct pg_request *request);
+
 /* --- outbox: store_postgres_outbox.c --- */
 /* Statements that write the rows and their totals. */
 void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox, int64_t now_ms);
@@ -260,6 +268,10 @@ void pg_extend(struct store *store, struct store_lease *leases, size_t count, in
 	       store_done_fn *done, void *user);
 void pg_rescue(struct store *store, store_count_fn *done, void *user);
 void pg_ready(struct store *store, store_depth_fn *done, void *user);
+void pg_schedules(struct store *store, store_schedules_fn *done, void *user);
+void pg_slot(struct store *store, const struct store_slot *step, store_schedules_fn *done, void *user);
+void pg_query(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user);
+void pg_sweep(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user);
 void pg_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,
 	       size_t limit, store_json_fn *done, void *user);
 void pg_outbox_read(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,

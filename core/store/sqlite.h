@@ -141,6 +141,9 @@ void sqlite_answer_depths(struct sqlite_request *request);
 	", data, checkpoint, worker, error_code, unique_key, scraped_at, run_after, lease_until, lease_token"
 /* A row selected by SQLITE_TASK_EVENT_COLUMNS, or by SQLITE_TASK_COLUMNS when whole. */
 void sqlite_task_read(sqlite3_stmt *statement, bool whole, struct arena *arena, struct task_row *row_r);
+/* A new task; its row, as far as its event shows it, in *row_r (texts borrowed, or in the arena). Asks for no twin. */
+int sqlite_task_insert(struct sqlite_db *db, struct arena *arena, const struct store_new_task *task,
+		       int64_t now, struct task_row *row_r, struct error *err);
 /* One more task of flow has ended this way. */
 int sqlite_task_total(struct sqlite_db *db, const char *flow, enum task_status status, struct error *err);
 /* Ends a task that no worker holds: FAILED with data and code, and its event. */
@@ -166,6 +169,10 @@ void sqlite_extend(struct store *store, struct store_lease *leases, size_t count
 		   store_done_fn *done, void *user);
 void sqlite_rescue(struct store *store, store_count_fn *done, void *user);
 void sqlite_ready(struct store *store, store_depth_fn *done, void *user);
+void sqlite_schedules(struct store *store, store_schedules_fn *done, void *user);
+void sqlite_slot(struct store *store, const struct store_slot *step, store_schedules_fn *done, void *user);
+void sqlite_query_rows(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user);
+void sqlite_sweep(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user);
 void sqlite_lookup(struct store *store, const struct store_table *table, const char *column,
 		   const char *value, size_t limit, store_json_fn *done, void *user);
 void sqlite_outbox_read(struct store *store, const char *queue, const int64_t *skip, size_t skip_count,

@@ -63,7 +63,7 @@ int store_check_table_name(const char *name, struct error *err)
 {
 	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
 					  "dead_letter",        "store_meta", "schema_migration",
-					  "task_total",         "flow_total", "hold", "relay", "relay_shard"};
+					  "task_total",         "flow_total", "hold", "relay", "relay_shard", "schedule"};
 	size_t i;
 
 	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
@@ -245,6 +245,27 @@ void store_extend(struct store *store, struct store_lease *leases, size_t count,
 void store_rescue(struct store *store, store_count_fn *done, void *user)
 {
 	request(store)->rescue(store, done, user);
+}
+
+void store_schedules(struct store *store, store_schedules_fn *done, void *user)
+{
+	request(store)->schedules(store, done, user);
+}
+
+void store_slot(struct store *store, const struct store_slot *step, store_schedules_fn *done, void *user)
+{
+	assert(step->schedule != NULL && step->spec != NULL && (step->count == 0 || !step->first));
+	request(store)->slot(store, step, done, user);
+}
+
+void store_query(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user)
+{
+	request(store)->query(store, sql, max_rows, done, user);
+}
+
+void store_sweep(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user)
+{
+	request(store)->sweep(store, sweep, done, user);
 }
 
 void store_ready(struct store *store, store_depth_fn *done, void *user)

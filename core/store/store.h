@@ -45,6 +45,7 @@ struct store_new_task {
 	const char *flow, *platform, *params;	/* params: a JSON object that was checked */
 	const char *account_id, *reason;
 	const char *unique_key;			/* at most one live task of the flow has it; NULL = none */
+	const char *idempotency_key;		/* at most one task has it, live or not; NULL = none */
 	int priority;				/* 1 is most urgent */
 	int max_attempts;
 	int64_t expires_at_ms, run_after_ms;	/* 0 = none */
@@ -186,7 +187,50 @@ struct store_depth {			/* tasks of one flow */
 	int64_t requests, events;	/* upstream requests and events of its committed work, since the store was made */
 };
 
+/* --- schedules --- */
+struct store_schedule {			/* a row; texts are NULL for null */
+	const char *name;
+	const char *spec;		/* what its slots are counted by; with another one it begins anew */
+	int64_t slot_ms;		/* wall clock: the last slot that was begun; at first: from when on there are any */
+	const char *list;		/* what stands for the list that tasks are being made of */
+	int64_t done;			/* how many entries of it are dealt with */
+	bool finished;
+	int64_t made, skipped, refused;	/* of this slot: tasks; entries that had a live twin; entries that were wrong */
+	const char *error;		/* why the slot, or an entry, could not be carried out */
+	int64_t changed_ms;		/* wall clock */
+	int64_t slots, missed, tasks, skips;	/* since it is known: carried out, passed over; tasks made, skipped */
+};
+/*
+ * A step of carrying out a slot, in one transaction: the next tasks of its list,
+ * and how far it has come. Tasks with a live twin by unique_key, or whose
+ * idempotency_key is there already, are skipped.
+ */
+struct store_slot {
+	const char *schedule, *spec;
+	int64_t slot_ms;		/* later than the schedule's: begins it */
+	bool first;			/* makes no task: slots up to slot_ms are past, of a schedule that has not this spec yet */
+	const char *list;
+	int64_t from;			/* where in the list it goes on: what the row says, or 0 when the list is another */
+	const struct store_new_task *tasks;
+	size_t count;
+	int64_t refused;		/* entries beside the tasks that could not become any */
+	const char *error;		/* NULL: none */
+	int64_t missed;			/* slots passed over, when it begins one */
+	bool over;			/* this slot is passed over, too: it is among missed */
+	bool last;			/* the slot is finished with it */
+};
+
+/* Tasks that ended long ago, removed in steps: one pass goes through all tasks by their ids. */
+struct store_sweep {			/* a request */
+	int64_t after_id;		/* 0 at first; set before the callback: where the next step goes on */
+	int64_t complete_before_ms, failed_before_ms;	/* wall clock: ended before that; 0: none of that kind */
+	int64_t removed;		/* set before the callback */
+	bool over;			/* set before the callback: no task behind after_id is so old */
+};
+
 typedef void store_done_fn(void *user, const struct error *err);
+typedef void store_schedules_fn(void *user, const struct store_schedule *rows, size_t count,
+				const struct error *err);
 typedef void store_claimed_fn(void *user, const struct task_row *rows, size_t count, const struct error *err);
 typedef void store_ids_fn(void *user, const int64_t *ids, size_t count, const struct error *err);
 typedef void store_outbox_fn(void *user, const struct store_outbox_row *rows, size_t count,
@@ -271,6 +315,18 @@ void store_extend(struct store *store, struct store_lease *leases, size_t count,
  * at most 500 of each kind, so repeat at once while it is not 0.
  */
 void store_rescue(struct store *store, store_count_fn *done, void *user);
+/* All schedules that were ever carried out, by name. */
+void store_schedules(struct store *store, store_schedules_fn *done, void *user);
+/* rows: the schedule after the step; none: the step does not fit (somebody else took it), nothing was written. */
+void store_slot(struct store *store, const struct store_slot *step, store_schedules_fn *done, void *user);
+/*
+ * Runs one SELECT and gives its rows as a JSON array of objects. Nothing can be
+ * changed by it. ERR_INPUT when it is no such statement, ERR_LIMIT when it has
+ * more than max_rows or runs for longer than 30 seconds.
+ */
+void store_query(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user);
+/* Removes at most 500 tasks, looking at no more than 2,000. */
+void store_sweep(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user);
 /* Flows that have ready rows, with how many: what the timer nudges workers about. */
 void store_ready(struct store *store, store_depth_fn *done, void *user);
 /*

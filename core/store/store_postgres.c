@@ -371,7 +371,7 @@ static void settle_failure(struct pg_store *store)
 	struct pg_request *request = store->current;
 	const struct pg_batch *failure = &store->failure;
 
-	if (is_server_away(failure->state)) {
+	if (is_server_away(failure->state) && !(request->reads_only && strcmp(failure->state, "25006") == 0)) {
 		lose(store, failure->error.text);
 		return;
 	}
@@ -611,6 +611,10 @@ const struct store_ops store_postgres_ops = {
 	.extend = pg_extend,
 	.rescue = pg_rescue,
 	.ready = pg_ready,
+	.schedules = pg_schedules,
+	.slot = pg_slot,
+	.query = pg_query,
+	.sweep = pg_sweep,
 	.lookup = pg_lookup,
 	.outbox_read = pg_outbox_read,
 	.outbox_last = pg_outbox_last,

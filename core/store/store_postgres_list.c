@@ -83,6 +83,57 @@ void pg_lookup(struct store *store, const struct store_table *table, const char 
 	pg_request_submit(&json->request);
 }
 
+/* --- a query of the configuration's --- */
+
+static void query_read(struct pg_request *request)
+{
+	struct json_request *json = (struct json_request *)request;
+
+	if (PQntuples(pg_batch(request)->results[0]) <= json->limit) {
+		write_rows(request);
+		return;
+	}
+	error_set(&request->err, ERR_LIMIT, "more than %" PRId64 " rows", json->limit);
+	pg_finish(request);
+}
+
+/* The parentheses leave room for one statement only; nothing but a SELECT stands in them. */
+static void query_start(struct pg_request *request)
+{
+	struct json_request *json = (struct json_request *)request;
+
+	pg_add_silent(request, "BEGIN READ ONLY");
+	pg_add_limits(request);
+	pg_add(request, arena_printf(request->scratch, "SELECT * FROM (\n%s\n) AS rows LIMIT $1", json->value), "i",
+	       json->limit + 1);
+	pg_add_silent(request, "COMMIT");
+	pg_send(request, query_read);
+}
+
+static bool query_failed(struct pg_request *request)
+{
+	const struct pg_batch *failure = pg_failure(request);
+	bool late = strcmp(failure->state, "57014") == 0;
+
+	if (late)
+		error_set(&request->err, ERR_LIMIT, "it ran for longer than 30 seconds");
+	else
+		error_set(&request->err, ERR_INPUT, "%s", failure->error.text);
+	pg_finish(request);
+	return true;
+}
+
+void pg_query(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user)
+{
+	struct json_request *json = json_request(store, query_start, done, user);
+
+	json->request.failed = query_failed;
+	json->request.reads_only = true;
+	json->value = copy(json, sql);
+	json->limit = (int64_t)max_rows;
+	pg_request_submit(&json->request);
+}
+
 /* --- tasks --- */
 
 #define LIST_COLUMNS                                                                                         \

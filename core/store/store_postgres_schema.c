@@ -110,6 +110,13 @@ static const struct store_migration migrations[] = {
 	 "CREATE TABLE relay_shard (shard integer PRIMARY KEY, holder text, token bigint NOT NULL DEFAULT 0,"
 	 "	lease_until bigint NOT NULL DEFAULT 0, sending bigint[] NOT NULL DEFAULT '{}') WITH (fillfactor = 50);"
 	 "INSERT INTO relay_shard (shard) SELECT generate_series(0, 15);"},
+	{"schedules",
+	 /* spec is null while the first step of a schedule is being taken. */
+	 "CREATE TABLE schedule (name text PRIMARY KEY, spec text, slot_ms bigint NOT NULL DEFAULT 0, list text,"
+	 "	done bigint NOT NULL DEFAULT 0, finished boolean NOT NULL DEFAULT false,"
+	 "	made bigint NOT NULL DEFAULT 0, skipped bigint NOT NULL DEFAULT 0, refused bigint NOT NULL DEFAULT 0,"
+	 "	error text, changed_ms bigint NOT NULL DEFAULT 0, slots bigint NOT NULL DEFAULT 0,"
+	 "	missed bigint NOT NULL DEFAULT 0, tasks bigint NOT NULL DEFAULT 0, skips bigint NOT NULL DEFAULT 0);"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

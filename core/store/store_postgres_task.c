@@ -67,6 +67,7 @@ struct submit {
 	int64_t *ids;
 	struct submit *next;		/* carried by this one */
 	bool single;			/* carries no others: together something was refused */
+	const struct store_new_task *refused;	/* which has a live twin: asked for */
 	store_ids_fn *done;
 	void *user;
 };
@@ -103,8 +104,8 @@ static void submit_written(struct pg_request *request)
 	pg_finish(request);
 }
 
-static void submit_event(struct group_outbox *outbox, const struct store_new_task *task, int64_t id,
-			 int64_t now, struct pg_request *request)
+void pg_new_task_event(struct group_outbox *outbox, const struct store_new_task *task, int64_t id, int64_t now_ms,
+		       struct pg_request *request)
 {
 	struct task_row row = {.id = id,
 			       .flow = task->flow,
@@ -116,11 +117,11 @@ static void submit_event(struct group_outbox *outbox, const struct store_new_tas
 			       .expires_at = time_text(request->scratch, task->expires_at_ms),
 			       .retry_count = 1};
 
-	task_event_add(outbox, &row, now, &request->store->base.options);
+	task_event_add(outbox, &row, now_ms, &request->store->base.options);
 }
 
 enum { TASK_ID, TASK_FLOW, TASK_PLATFORM, TASK_PARAMS, TASK_ACCOUNT, TASK_PRIORITY, TASK_REASON,
-       TASK_EXPIRES, TASK_ATTEMPTS, TASK_AFTER, TASK_UNIQUE, TASK_COLUMNS };
+       TASK_EXPIRES, TASK_ATTEMPTS, TASK_AFTER, TASK_UNIQUE, TASK_KEY, TASK_COLUMNS };
 
 static void task_values(struct arena *arena, const struct store_new_task *task, int64_t id, int64_t now,
 			const char **columns[TASK_COLUMNS], size_t n)
@@ -136,6 +137,35 @@ static void task_values(struct arena *arena, const struct store_new_task *task, 
 	columns[TASK_ATTEMPTS][n] = pg_int_text(arena, task->max_attempts > 0 ? task->max_attempts : 1);
 	columns[TASK_AFTER][n] = task->run_after_ms > now ? pg_int_text(arena, task->run_after_ms) : NULL;
 	columns[TASK_UNIQUE][n] = pg_clean(arena, task->unique_key);
+	columns[TASK_KEY][n] = pg_clean(arena, task->idempotency_key);
+}
+
+#define INSERT_TASKS                                                                                         \
+	"INSERT INTO scrape_request_log (id, flow, platform, params, account_id, status, priority,"          \
+	" reason, created_at, expires_at, retry_count, max_attempts, run_after, unique_key, idempotency_key)" \
+	" SELECT id, flow, platform, params::jsonb, account, 'PENDING', priority, reason,"                   \
+	" $13::timestamp, expires::timestamp, 1, attempts, run_after, unique_key, key FROM"                  \
+	" unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[],"                   \
+	" $7::text[], $8::text[], $9::int[], $10::bigint[], $11::text[], $12::text[]) WITH ORDINALITY"       \
+	" AS t (id, flow, platform, params, account, priority, reason, expires, attempts, run_after,"        \
+	" unique_key, key, n) ORDER BY n"
+
+void pg_add_new_tasks(struct pg_request *request, const struct store_new_task *const *tasks, const int64_t *ids,
+		      size_t count, int64_t now_ms, bool skip)
+{
+	struct arena *arena = request->scratch;
+	const char **columns[TASK_COLUMNS], *values[TASK_COLUMNS + 1];
+	size_t i;
+
+	for (i = 0; i < TASK_COLUMNS; i++)
+		columns[i] = arena_alloc(arena, (count + 1) * sizeof(**columns));
+	for (i = 0; i < count; i++)
+		task_values(arena, tasks[i], ids[i], now_ms, columns, i);
+	for (i = 0; i < TASK_COLUMNS; i++)
+		values[i] = pg_texts(arena, columns[i], count);
+	values[TASK_COLUMNS] = time_text(arena, now_ms);
+	pg_add_values(request, skip ? INSERT_TASKS " ON CONFLICT DO NOTHING RETURNING id" : INSERT_TASKS, values,
+		      TASK_COLUMNS + 1);
 }
 
 static void submit_insert(struct submit *leader, bool repeat)
@@ -143,33 +173,22 @@ static void submit_insert(struct submit *leader, bool repeat)
 	struct pg_request *request = &leader->request;
 	struct arena *arena = request->scratch;
 	size_t total = submit_total(leader), n = 0, i;
-	const char **columns[TASK_COLUMNS], *values[TASK_COLUMNS + 1];
+	const struct store_new_task **tasks = arena_alloc(arena, (total + 1) * sizeof(*tasks));
+	int64_t *ids = arena_alloc(arena, (total + 1) * sizeof(*ids));
 	int64_t now = clock_wall_ms();
 	struct group_outbox outbox;
 	struct submit *submit;
 
-	for (i = 0; i < TASK_COLUMNS; i++)
-		columns[i] = arena_alloc(arena, (total + 1) * sizeof(**columns));
 	group_outbox_init(&outbox, &request->store->base.options);
 	for (submit = leader; submit != NULL; submit = submit->next)
 		for (i = 0; i < submit->count; i++, n++) {
-			task_values(arena, &submit->tasks[i], submit->ids[i], now, columns, n);
-			submit_event(&outbox, &submit->tasks[i], submit->ids[i], now, request);
+			tasks[n] = &submit->tasks[i];
+			ids[n] = submit->ids[i];
+			pg_new_task_event(&outbox, tasks[n], ids[n], now, request);
 		}
-	for (i = 0; i < TASK_COLUMNS; i++)
-		values[i] = pg_texts(arena, columns[i], total);
-	values[TASK_COLUMNS] = time_text(arena, now);
 	if (!repeat)
 		pg_add_limits(request);
-	pg_add_values(request,
-		      "INSERT INTO scrape_request_log (id, flow, platform, params, account_id, status, priority,"
-		      " reason, created_at, expires_at, retry_count, max_attempts, run_after, unique_key)"
-		      " SELECT id, flow, platform, params::jsonb, account, 'PENDING', priority, reason,"
-		      " $12::timestamp, expires::timestamp, 1, attempts, run_after, unique_key FROM"
-		      " unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[],"
-		      " $7::text[], $8::text[], $9::int[], $10::bigint[], $11::text[]) AS t (id, flow, platform,"
-		      " params, account, priority, reason, expires, attempts, run_after, unique_key)",
-		      values, TASK_COLUMNS + 1);
+	pg_add_new_tasks(request, tasks, ids, total, now, false);
 	pg_add_outbox(request, &outbox, now);
 	group_outbox_fini(&outbox);
 	if (repeat)
@@ -223,10 +242,39 @@ static void submit_drawn(struct pg_request *request)
 	submit_insert(leader, false);
 }
 
+/* The twin is another task of the same submission, or has ended meanwhile, when there is none. */
+static void twin_found(struct pg_request *request)
+{
+	const struct store_new_task *task = ((struct submit *)request)->refused;
+	const PGresult *result = pg_batch(request)->results[0];
+
+	if (PQntuples(result) > 0)
+		error_set(&request->err, ERR_INPUT, "task %" PRId64 " of flow %s is already waiting or running for \"%s\"",
+			  pg_get_int(result, 0, 0), task->flow, task->unique_key);
+	else
+		error_set(&request->err, ERR_INPUT, "a task of flow %s is already waiting or running for \"%s\"", task->flow,
+			  task->unique_key);
+	pg_finish(request);
+}
+
+static void ask_twin(struct submit *submit)
+{
+	pg_add_limits(&submit->request);
+	pg_add(&submit->request,
+	       "SELECT id FROM scrape_request_log WHERE flow = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND"
+	       " status IN ('PENDING', 'PROCESSING')",
+	       "tt", submit->refused->flow, submit->refused->unique_key);
+	pg_send(&submit->request, twin_found);
+}
+
 static void submit_start(struct pg_request *request)
 {
 	struct submit *leader = (struct submit *)request, **last = &leader->next;
 
+	if (leader->refused != NULL) {
+		ask_twin(leader);
+		return;
+	}
 	if (request->unclear) {
 		submit_ask(leader);
 		return;
@@ -250,7 +298,7 @@ static void submit_start(struct pg_request *request)
 }
 
 /* Which of the tasks has a live twin, by the server's "Key (flow, unique_key)=(a, b) already exists." */
-static void name_twin(struct submit *submit, const char *detail, struct error *err)
+static const struct store_new_task *find_refused(const struct submit *submit, const char *detail)
 {
 	size_t i;
 
@@ -259,13 +307,10 @@ static void name_twin(struct submit *submit, const char *detail, struct error *e
 
 		if (task->unique_key != NULL &&
 		    strstr(detail, arena_printf(submit->request.scratch, "=(%s, %s) ", task->flow,
-						task->unique_key)) != NULL) {
-			error_set(err, ERR_INPUT, "a task of flow %s is already waiting or running for \"%s\"",
-				  task->flow, task->unique_key);
-			return;
-		}
+						task->unique_key)) != NULL)
+			return task;
 	}
-	error_set(err, ERR_INPUT, "a task is already waiting or running: %s", detail);
+	return NULL;
 }
 
 /* Of several each alone; of one the error is its own. */
@@ -275,8 +320,12 @@ static bool submit_failed(struct pg_request *request)
 	const struct pg_batch *failure = pg_failure(request);
 
 	if (leader->next == NULL && strcmp(failure->constraint, "task_unique") == 0) {
-		name_twin(leader, failure->detail, &request->err);
-		pg_finish(request);
+		leader->refused = find_refused(leader, failure->detail);
+		error_set(&request->err, ERR_INPUT, "a task is already waiting or running: %s", failure->detail);
+		if (leader->refused != NULL)
+			pg_restart(request);
+		else
+			pg_finish(request);
 		return true;
 	}
 	if (failure->error.code != ERR_CONTENT || leader->next == NULL) {

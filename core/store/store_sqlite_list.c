@@ -246,6 +246,87 @@ void sqlite_outbox_totals(struct store *store, store_json_fn *done, void *user)
 		&json_request(store, sizeof(struct sqlite_json), totals_run, done, user)->request);
 }
 
+/* --- a query of the configuration's --- */
+
+#define QUERY_MS 30000
+#define QUERY_STEPS 100000	/* of SQLite's machine between two looks at the clock */
+
+static int query_allowed(void *user, int action, const char *a, const char *b, const char *c, const char *d)
+{
+	(void)user;
+	(void)a;
+	(void)b;
+	(void)c;
+	(void)d;
+	return action == SQLITE_SELECT || action == SQLITE_READ || action == SQLITE_FUNCTION || action == SQLITE_RECURSIVE
+		       ? SQLITE_OK
+		       : SQLITE_DENY;
+}
+
+struct query {
+	struct sqlite_json json;
+	const char *sql;
+	size_t max_rows;
+	int64_t until_ms;	/* monotonic */
+};
+
+static int query_is_late(void *user)
+{
+	return clock_mono_ms() > ((struct query *)user)->until_ms;
+}
+
+static int query_rows(struct sqlite_db *db, struct query *query, sqlite3_stmt *statement, struct error *err)
+{
+	struct jwrite w;
+	size_t count = 0;
+	int rc;
+
+	jwrite_init(&w, &query->json.out);
+	jwrite_array(&w, NULL);
+	while ((rc = sqlite_step(db, statement, err)) > 0 && count++ < query->max_rows)
+		write_row(&w, statement);
+	jwrite_end(&w);
+	if (rc > 0)
+		return error_set(err, ERR_LIMIT, "more than %zu rows", query->max_rows);
+	if (rc < 0 && query_is_late(query))
+		return error_set(err, ERR_LIMIT, "it ran for longer than %d seconds", QUERY_MS / 1000);
+	return rc;
+}
+
+static int query_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
+{
+	struct query *query = (struct query *)request;
+	sqlite3_stmt *statement = NULL;
+	const char *rest = "";
+	int rc = -1;
+
+	/* An authorizer is what stops ATTACH and PRAGMA, which count as reading. */
+	sqlite3_set_authorizer(db->handle, query_allowed, NULL);
+	if (sqlite3_prepare_v2(db->handle, query->sql, -1, &statement, &rest) != SQLITE_OK) {
+		error_set(err, ERR_INPUT, "%s", sqlite3_errmsg(db->handle));
+	} else if (statement == NULL || rest[strspn(rest, " \t\r\n")] != '\0' || !sqlite3_stmt_readonly(statement) ||
+		   sqlite3_column_count(statement) == 0) {
+		error_set(err, ERR_INPUT, "not one statement that only reads");
+	} else {
+		query->until_ms = clock_mono_ms() + QUERY_MS;
+		sqlite3_progress_handler(db->handle, QUERY_STEPS, query_is_late, query);
+		rc = query_rows(db, query, statement, err);
+		sqlite3_progress_handler(db->handle, 0, NULL, NULL);
+	}
+	sqlite3_finalize(statement);
+	sqlite3_set_authorizer(db->handle, NULL, NULL);
+	return rc;
+}
+
+void sqlite_query_rows(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user)
+{
+	struct query *query = (struct query *)json_request(store, sizeof(*query), query_run, done, user);
+
+	query->sql = arena_strdup(query->json.request.arena, sql);
+	query->max_rows = max_rows;
+	sqlite_request_submit(&query->json.request);
+}
+
 /* --- depths --- */
 
 static struct store_depth *depth_of(struct sqlite_depths *depths, const char *flow)

@@ -104,6 +104,11 @@ static const struct store_migration migrations[] = {
 	 "	lease_until INTEGER NOT NULL DEFAULT 0, sending TEXT NOT NULL DEFAULT '');"
 	 "INSERT INTO relay_shard (shard) VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11),"
 	 "	(12), (13), (14), (15);"},
+	{"schedules",
+	 "CREATE TABLE schedule (name TEXT PRIMARY KEY, spec TEXT NOT NULL, slot_ms INTEGER NOT NULL, list TEXT,"
+	 "	done INTEGER NOT NULL, finished INTEGER NOT NULL, made INTEGER NOT NULL, skipped INTEGER NOT NULL,"
+	 "	refused INTEGER NOT NULL, error TEXT, changed_ms INTEGER NOT NULL, slots INTEGER NOT NULL,"
+	 "	missed INTEGER NOT NULL, tasks INTEGER NOT NULL, skips INTEGER NOT NULL) WITHOUT ROWID;"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

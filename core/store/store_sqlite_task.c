@@ -96,11 +96,9 @@ static const char *time_text(struct arena *arena, int64_t epoch_ms)
 	return epoch_ms == 0 ? NULL : arena_strdup(arena, clock_format_ms(text, epoch_ms));
 }
 
-static int insert_task(struct sqlite_db *db, struct arena *arena, const struct store_new_task *task,
+int sqlite_task_insert(struct sqlite_db *db, struct arena *arena, const struct store_new_task *task,
 		       int64_t now, struct task_row *row_r, struct error *err)
 {
-	if (refuse_twin(db, task, err) < 0)
-		return -1;
 	memset(row_r, 0, sizeof(*row_r));
 	row_r->flow = task->flow;
 	row_r->platform = task->platform;
@@ -113,12 +111,13 @@ static int insert_task(struct sqlite_db *db, struct arena *arena, const struct s
 	row_r->retry_count = 1;
 	if (sqlite_run(db, err,
 		       "INSERT INTO scrape_request_log (flow, platform, params, account_id, status, priority,"
-		       " reason, created_at, expires_at, retry_count, max_attempts, run_after, unique_key)"
-		       " VALUES (?1, ?2, ?3, ?4, 'PENDING', ?5, ?6, ?7, ?8, 1, ?9, ?10, ?11)",
-		       "ttttitttint", task->flow, task->platform, row_r->params, task->account_id,
+		       " reason, created_at, expires_at, retry_count, max_attempts, run_after, unique_key,"
+		       " idempotency_key) VALUES (?1, ?2, ?3, ?4, 'PENDING', ?5, ?6, ?7, ?8, 1, ?9, ?10, ?11, ?12)",
+		       "ttttitttintt", task->flow, task->platform, row_r->params, task->account_id,
 		       (int64_t)task->priority, task->reason, row_r->created_at, row_r->expires_at,
 		       (int64_t)(task->max_attempts > 0 ? task->max_attempts : 1),
-		       task->run_after_ms > now ? task->run_after_ms : (int64_t)0, task->unique_key) < 0)
+		       task->run_after_ms > now ? task->run_after_ms : (int64_t)0, task->unique_key,
+		       task->idempotency_key) < 0)
 		return -1;
 	row_r->id = sqlite3_last_insert_rowid(db->handle);
 	return 0;
@@ -135,10 +134,13 @@ static int submit_run(struct sqlite_db *db, struct sqlite_request *request, stru
 
 	group_outbox_init(&outbox, db->options);
 	for (i = 0; i < submit->count && rc == 0; i++) {
-		rc = insert_task(db, request->arena, &submit->tasks[i], now, &row, err);
-		submit->ids[i] = row.id;
+		rc = refuse_twin(db, &submit->tasks[i], err);
 		if (rc == 0)
-			task_event_add(&outbox, &row, now, db->options);
+			rc = sqlite_task_insert(db, request->arena, &submit->tasks[i], now, &row, err);
+		if (rc < 0)
+			break;
+		submit->ids[i] = row.id;
+		task_event_add(&outbox, &row, now, db->options);
 	}
 	if (rc == 0)
 		rc = sqlite_outbox_write(db, &outbox, now, err);

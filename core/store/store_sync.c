@@ -191,6 +191,21 @@ static void on_letters(void *user, const struct store_letter *rows, size_t count
 	answered(sync, err);
 }
 
+static void on_schedules(void *user, const struct store_schedule *rows, size_t count, const struct error *err)
+{
+	struct store_sync *sync = user;
+	struct store_schedule *copy = copy_rows(sync, rows, count, sizeof(*rows));
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		copy_text(sync->arena, &copy[i].name);
+		copy_text(sync->arena, &copy[i].spec);
+		copy_text(sync->arena, &copy[i].list);
+		copy_text(sync->arena, &copy[i].error);
+	}
+	answered(sync, err);
+}
+
 /* --- calls --- */
 
 int store_sync_submit(struct store_sync *sync, const struct store_new_task *tasks, size_t count,
@@ -338,6 +353,46 @@ int store_sync_dead_drop(struct store_sync *sync, const int64_t *ids, size_t cou
 {
 	store_dead_drop(sync->store, ids, count, on_count, sync);
 	return wait_number(sync, count_r, err);
+}
+
+static int wait_schedules(struct store_sync *sync, struct store_schedule **rows_r, size_t *count_r,
+			  struct error *err)
+{
+	int rc = wait_answer(sync, err);
+
+	*rows_r = sync->rows;
+	*count_r = sync->count;
+	return rc;
+}
+
+int store_sync_schedules(struct store_sync *sync, struct arena *arena, struct store_schedule **rows_r,
+			 size_t *count_r, struct error *err)
+{
+	sync->arena = arena;
+	store_schedules(sync->store, on_schedules, sync);
+	return wait_schedules(sync, rows_r, count_r, err);
+}
+
+int store_sync_slot(struct store_sync *sync, const struct store_slot *step, struct arena *arena,
+		    struct store_schedule **rows_r, size_t *count_r, struct error *err)
+{
+	sync->arena = arena;
+	store_slot(sync->store, step, on_schedules, sync);
+	return wait_schedules(sync, rows_r, count_r, err);
+}
+
+int store_sync_sweep(struct store_sync *sync, struct store_sweep *sweep, struct error *err)
+{
+	store_sweep(sync->store, sweep, on_done, sync);
+	return wait_answer(sync, err);
+}
+
+int store_sync_query(struct store_sync *sync, const char *sql, size_t max_rows, struct buf *out,
+		     struct error *err)
+{
+	sync->out = out;
+	store_query(sync->store, sql, max_rows, on_json, sync);
+	return wait_answer(sync, err);
 }
 
 int store_sync_lookup(struct store_sync *sync, const struct store_table *table, const char *column,

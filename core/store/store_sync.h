@@ -52,7 +52,14 @@ int store_sync_dead_replay(struct store_sync *sync, const int64_t *ids, size_t c
 			   struct error *err);
 int store_sync_dead_drop(struct store_sync *sync, const int64_t *ids, size_t count, int64_t *count_r,
 			 struct error *err);
+/* All schedules; after a step, the schedule or none (count_r 0). rows_r with all their texts are copied into the arena. */
+int store_sync_schedules(struct store_sync *sync, struct arena *arena, struct store_schedule **rows_r,
+			 size_t *count_r, struct error *err);
+int store_sync_slot(struct store_sync *sync, const struct store_slot *step, struct arena *arena,
+		    struct store_schedule **rows_r, size_t *count_r, struct error *err);
+int store_sync_sweep(struct store_sync *sync, struct store_sweep *sweep, struct error *err);
 /* JSON is appended to out. */
+int store_sync_query(struct store_sync *sync, const char *sql, size_t max_rows, struct buf *out, struct error *err);
 int store_sync_lookup(struct store_sync *sync, const struct store_table *table, const char *column,
 		      const char *value, size_t limit, struct buf *out, struct error *err);
 int store_sync_task_list(struct store_sync *sync, const struct store_task_filter *filter, struct buf *out,

@@ -8,6 +8,7 @@
 int store_run_commit_cases(void);	/* what a commit writes, and what is read */
 int store_run_letter_cases(void);	/* dead letters */
 int store_run_schema_cases(void);	/* what administrators see of the schema */
+int store_run_schedule_cases(void);	/* schedules, and the removal of old tasks */
 int store_run_relay_cases(void);	/* how relays share the outbox */
 int store_run_process_cases(void);	/* several processes, and processes that are killed */
 

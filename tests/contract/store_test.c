@@ -91,12 +91,14 @@ static void unique_key_refuses_live_twin(void **state)
 	struct fixture *fx = *state;
 	struct store_new_task task = {.flow = fx->flow, .params = "{}", .priority = 1, .unique_key = "abc"};
 	struct store_commit commit;
-	int64_t id;
+	int64_t id, first;
 
-	assert_good(fx, store_sync_submit(fx->sync, &task, 1, &id, &fx->err));
+	assert_good(fx, store_sync_submit(fx->sync, &task, 1, &first, &fx->err));
 	assert_int_equal(store_sync_submit(fx->sync, &task, 1, &id, &fx->err), -1);
 	assert_int_equal(fx->err.code, ERR_INPUT);
 	assert_non_null(strstr(fx->err.text, "abc"));
+	/* Whoever is refused learns which task stands in the way. */
+	assert_non_null(strstr(fx->err.text, arena_printf(fx->arena, "task %lld of", (long long)first)));
 	commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
 	assert_int_equal(store_sync_submit(fx->sync, &task, 1, &id, &fx->err), -1);
 	fixture_write(fx, &commit, 1);
@@ -591,6 +593,7 @@ int main(int argc, char **argv)
 	failed += store_run_commit_cases();
 	failed += store_run_letter_cases();
 	failed += store_run_schema_cases();
+	failed += store_run_schedule_cases();
 	failed += store_run_relay_cases();
 	failed += store_run_process_cases();
 	return failed > 0;

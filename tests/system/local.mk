@@ -27,6 +27,9 @@ SYSTEM_TESTS += tests/system/test_dead.py
 SYSTEM_TESTS += tests/system/test_cluster.py tests/system/test_poison.py
 EXTRA_DIST += tests/system/cluster.py
 
+# Schedules, on one node and on two; old tasks.
+SYSTEM_TESTS += tests/system/test_schedule.py
+
 # The schema, shown and applied.
 SYSTEM_TESTS += tests/system/test_schema.py
 

@@ -640,10 +640,6 @@ static void test_units(void **state)
 	assert_false(units_is_http_url("http://127.0.0.1/{shop}"));
 	assert_false(units_is_http_url("https://user@host/"));
 	assert_false(units_is_http_url("https://host:/"));
-	assert_true(units_is_schedule("0 */4 1-7,15 * 0-5/2"));
-	assert_false(units_is_schedule("0 0 * *"));
-	assert_false(units_is_schedule("60 0 * * *"));
-	assert_false(units_is_schedule("0 0 * * * *"));
 }
 
 /* Every key that is read says what it is for; a name stands once per section. */

@@ -114,3 +114,13 @@ check_PROGRAMS += tests/unit/limit_feedback_test
 tests_unit_limit_feedback_test_SOURCES = tests/unit/limit_feedback_test.c
 tests_unit_limit_feedback_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/limit_feedback_test
+
+check_PROGRAMS += tests/unit/cron_test
+tests_unit_cron_test_SOURCES = tests/unit/cron_test.c
+tests_unit_cron_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/cron_test
+
+check_PROGRAMS += tests/unit/items_test
+tests_unit_items_test_SOURCES = tests/unit/items_test.c
+tests_unit_items_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/items_test
