@@ -9,5 +9,6 @@ core_libcore_a_SOURCES += \
 	core/base/map.c core/base/map.h \
 	core/base/num.c core/base/num.h \
 	core/base/rate.c core/base/rate.h \
+	core/base/secret.c core/base/secret.h \
 	core/base/str.c core/base/str.h \
 	core/base/uuid.c core/base/uuid.h
