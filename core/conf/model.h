@@ -33,6 +33,7 @@ struct conf_source {
 	const char *base_url;			/* NULL: the plugin's */
 	const struct conf_pair *credential;	/* members of the static credential; secret */
 	size_t credential_count;
+	bool pool;				/* credentials of the pool too, when there is a key */
 	const char *const *limits;		/* "100/30s", NULL: the plugin's */
 	size_t limit_count;
 	const char *const *plugins;		/* that have a source of this name */
@@ -138,6 +139,9 @@ struct conf_model {
 	int64_t ready_timeout_ms;		/* a role has to be ready by then: 30 s */
 	int relay_workers, relay_window;	/* 1, 1,000 */
 	int64_t relay_lease_ms;			/* 20 s */
+	const char *credential_key;		/* seals the pool's credentials; secret; NULL: there is no pool */
+	const char *const *old_keys;		/* open what was sealed before; secret */
+	size_t old_key_count;
 	const char *gateway_http, *gateway_grpc;	/* HOST:PORT, or NULL */
 };
 
