@@ -104,6 +104,24 @@ static const struct store_migration migrations[] = {
 	 "	lease_until INTEGER NOT NULL DEFAULT 0, sending TEXT NOT NULL DEFAULT '');"
 	 "INSERT INTO relay_shard (shard) VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11),"
 	 "	(12), (13), (14), (15);"},
+	{"credentials",
+	 "CREATE TABLE credential ("
+	 "	id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	 "	idempotency_key TEXT UNIQUE,"
+	 "	source TEXT,"
+	 "	credentials JSON TEXT,"
+	 "	handle TEXT,"
+	 "	created_at TIMESTAMP TEXT,"
+	 "	updated_at TIMESTAMP TEXT,"
+	 "	disabled_till TIMESTAMP TEXT,"
+	 "	enabled BOOLEAN,"
+	 "	data_access_expired BOOLEAN,"
+	 "	key_id TEXT,"
+	 "	limits TEXT,"
+	 "	reason TEXT,"
+	 "	failures INTEGER NOT NULL DEFAULT 0,"
+	 "	last_used_at TIMESTAMP TEXT);"
+	 "CREATE INDEX credential_source ON credential (source, id);"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))
