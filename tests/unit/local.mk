@@ -96,3 +96,8 @@ check_PROGRAMS += tests/unit/limit_queue_test
 tests_unit_limit_queue_test_SOURCES = tests/unit/limit_queue_test.c
 tests_unit_limit_queue_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/limit_queue_test
+
+check_PROGRAMS += tests/unit/credential_test
+tests_unit_credential_test_SOURCES = tests/unit/credential_test.c
+tests_unit_credential_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/credential_test
