@@ -5,6 +5,7 @@
  *     worker.c  the role: which flows, claiming, leases, drain
  *     task.c    one running task and its calls
  *     permit.c  may this call go now, by which source, with which credential
+ *     choose.c  which credentials a source could be asked with
  *     commit.c  ended tasks and slices, committed in groups
  */
 #ifndef SLUICE_WORKER_INTERNAL_H
@@ -22,6 +23,9 @@
 
 struct conf_flow;
 struct conf_model;
+struct credential_keys;
+struct credential_pool;
+struct oauth;
 struct http_client;
 struct http_response;
 struct http_transfer;
@@ -60,6 +64,9 @@ struct worker {
 	struct worker_flow *flows;
 	size_t flow_count;
 	struct map *permits;		/* source (and handle) → struct permit_state */
+	struct credential_pool *credentials;	/* NULL: there is no key, so there is no pool */
+	struct credential_keys *credential_keys;
+	struct oauth *oauth;
 	char name[128];			/* node/title/pid, for the tasks' rows */
 	bool relayed;			/* events leave by relays, not by direct: readers */
 
@@ -149,9 +156,12 @@ struct permission {
 	const struct sl_source *source;
 	const char *base_url;			/* NULL: the source's own */
 	struct flow_credential credential;	/* members borrowed from the configuration and scratch */
+	int64_t credential_id;			/* in the pool; 0: the static one, or none */
+	const char *limits;			/* the credential's own, or NULL; in scratch */
 	int64_t wait_ms;
 };
-void permit_init(struct worker *worker);
+/* After store and client are there. */
+int permit_init(struct worker *worker, struct error *err);
 void permit_fini(struct worker *worker);
 /* The one place where a request asks whether it may go. scratch holds the credential's member list. */
 enum permit permit_ask(struct worker *worker, struct flow_call *call, struct arena *scratch, struct permission *out);
@@ -159,6 +169,20 @@ enum permit permit_ask(struct worker *worker, struct flow_call *call, struct are
 void permit_park(struct worker *worker, const struct flow_call *call);
 void permit_retire(struct worker *worker, const struct flow_call *call);
 void permit_worked(struct worker *worker, const struct flow_call *call);
+
+/* --- choose.c: with what a source may be asked --- */
+/* The pool of credentials, when there is a key; before the store is closed, and after. */
+int choose_init(struct worker *worker, struct error *err);
+void choose_fini(struct worker *worker);
+#define CHOOSE_MAX 4			/* credentials of one source that are tried */
+/*
+ * What source could be asked with now: credentials of the pool, least recently
+ * used first but for the one the call went with before, then the static one; at
+ * most CHOOSE_MAX + 1, with their sources, members and numbers. When it is 0,
+ * *wait_ms_r is when it is worth asking again, INT64_MAX: not at all.
+ */
+size_t choose(struct worker *worker, const struct sl_source *source, const struct flow_call *call,
+	      struct arena *scratch, struct permission *out, int64_t *wait_ms_r);
 
 /* --- commit.c --- */
 /* Queues the task's commit: end, data and so on are set in it. */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Permission: may this call go now, by which source, with which credential.
- * A source has one static credential from flows.yaml; shared limits and the
- * credential pool will be asked in permit_ask and nowhere else. Where accounts
- * are bound to handles (a shop's API), one's refusal says nothing of another.
+ * Shared limits will be asked in permit_ask and nowhere else. What is refused is
+ * the credential of the pool, or, with the static one of flows.yaml, the source.
+ * Where accounts are bound to handles (a shop's API), one's refusal says nothing
+ * of another.
  */
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/uuid.h"
+#include "credential/pool.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "setup/engine.h"
@@ -77,13 +79,15 @@ static struct permit_state *state_make(struct worker *worker, const char *name)
 	return state;
 }
 
-void permit_init(struct worker *worker)
+int permit_init(struct worker *worker, struct error *err)
 {
 	worker->permits = map_new();
+	return choose_init(worker, err);
 }
 
 void permit_fini(struct worker *worker)
 {
+	choose_fini(worker);
 	if (worker->permits == NULL)
 		return;
 	forget(worker, true);
@@ -112,6 +116,16 @@ static void draw_first(const struct sl_source **sources, const double *weights, 
 	}
 }
 
+/* Loop time before which the source is not asked with its static credential; INT64_MAX: never again. */
+static int64_t static_until(struct worker *worker, const struct sl_source *source, const struct flow_call *call)
+{
+	const struct permit_state *state = state_find(worker, source, call);
+
+	if (state == NULL)
+		return 0;
+	return state->retired ? INT64_MAX : state->parked_until_ms;
+}
+
 enum permit permit_ask(struct worker *worker, struct flow_call *call, struct arena *scratch, struct permission *out)
 {
 	const struct task *task = ((const struct call *)flow_call_user(call))->task;
@@ -122,16 +136,25 @@ enum permit permit_ask(struct worker *worker, struct flow_call *call, struct are
 
 	draw_first(sources, weights, count);
 	for (size_t i = 0; i < count; i++) {
-		const struct permit_state *state = state_find(worker, sources[i], call);
+		struct permission with[CHOOSE_MAX + 1];
+		int64_t wait_ms;
+		size_t found = choose(worker, sources[i], call, scratch, with, &wait_ms);
 
-		if ((state != NULL && state->retired) ||
-		    !engine_credential(worker->conf, sources[i], scratch, &out->base_url, &out->credential))
-			continue;
-		out->source = sources[i];
-		if (state == NULL || state->parked_until_ms <= now)
-			return PERMIT_GO;
-		if (state->parked_until_ms < soonest)
-			soonest = state->parked_until_ms;
+		if (wait_ms != INT64_MAX && now + wait_ms < soonest)
+			soonest = now + wait_ms;
+		for (size_t k = 0; k < found; k++) {
+			int64_t until = with[k].credential_id == 0 ? static_until(worker, sources[i], call) : 0;
+
+			if (until <= now) {
+				*out = with[k];
+				flow_call_set_credential(call, out->credential_id);
+				if (out->credential_id != 0)
+					credential_pool_took(worker->credentials, out->credential_id);
+				return PERMIT_GO;
+			}
+			if (until < soonest)
+				soonest = until;
+		}
 	}
 	out->wait_ms = soonest - now;
 	return soonest == INT64_MAX ? PERMIT_NONE : PERMIT_WAIT;
@@ -154,10 +177,21 @@ static void park(struct worker *worker, const char *name, int64_t seconds)
 		log_info("source parked source=%s ms=%lld", name, (long long)(until - now));
 }
 
+/* What the pool is told was said, for people. */
+static const char *refusal(const struct flow_call *call)
+{
+	return flow_call_refusal(call) != NULL ? flow_call_refusal(call) : "refused by the upstream";
+}
+
 void permit_park(struct worker *worker, const struct flow_call *call)
 {
+	int64_t id = flow_call_credential(call);
 	struct buf name;
 
+	if (id != 0 && worker->credentials != NULL) {
+		credential_pool_park(worker->credentials, id, flow_call_parked_s(call) * 1000, refusal(call));
+		return;
+	}
 	state_name(&name, flow_call_source(call), call);
 	park(worker, name.data, flow_call_parked_s(call));
 	buf_fini(&name);
@@ -166,8 +200,13 @@ void permit_park(struct worker *worker, const struct flow_call *call)
 void permit_retire(struct worker *worker, const struct flow_call *call)
 {
 	struct permit_state *state;
+	int64_t id = flow_call_credential(call);
 	struct buf name;
 
+	if (id != 0 && worker->credentials != NULL) {
+		credential_pool_disable(worker->credentials, id, refusal(call));
+		return;
+	}
 	state_name(&name, flow_call_source(call), call);
 	state = state_make(worker, name.data);
 	if (!state->retired)
@@ -179,8 +218,14 @@ void permit_retire(struct worker *worker, const struct flow_call *call)
 
 void permit_worked(struct worker *worker, const struct flow_call *call)
 {
-	struct permit_state *state = state_find(worker, flow_call_source(call), call);
+	int64_t id = flow_call_credential(call);
+	struct permit_state *state;
 
+	if (id != 0 && worker->credentials != NULL) {
+		credential_pool_worked(worker->credentials, id);
+		return;
+	}
+	state = state_find(worker, flow_call_source(call), call);
 	if (state != NULL)
 		backoff_reset(&state->parking);
 }

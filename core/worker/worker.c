@@ -418,8 +418,9 @@ static int start(struct role *role, struct error *err)
 		return -1;
 	worker->relayed = bus_publishes(role->conf->bus);
 	set_up_engine(worker);
-	permit_init(worker);
 	worker->http = http_client_new(role->loop, &http);
+	if (permit_init(worker, err) != 0)
+		return -1;
 	worker->group_timer = loop_timer_new(role->loop, on_group_timer, worker);
 	worker->drain_timer = loop_timer_new(role->loop, on_drain_deadline, worker);
 	worker->measure_timer = loop_timer_new(role->loop, on_measure, worker);
@@ -466,7 +467,6 @@ static void stop(struct role *role)
 
 	list_each_safe(node, next, &worker->tasks)
 		task_free(list_entry(node, struct task, node));
-	http_client_free(&worker->http);
 	loop_timer_free(&worker->group_timer);
 	loop_timer_free(&worker->drain_timer);
 	loop_timer_free(&worker->measure_timer);
@@ -475,6 +475,7 @@ static void stop(struct role *role)
 	store_close(&worker->store);
 	mem_release(worker->flows);
 	permit_fini(worker);
+	http_client_free(&worker->http);
 	mem_release(worker);
 }
 
