@@ -55,3 +55,6 @@ if HAVE_POSTGRESQL
 SYSTEM_TESTS += tests/system/test_relay.py
 endif
 endif
+
+# The pool of credentials.
+SYSTEM_TESTS += tests/system/test_credential.py
