@@ -74,7 +74,7 @@ static void print_list(struct ctl *ctl, const struct store_credential *rows, siz
 		table_cell(table, str_eq(state, "parked") ? time_text(ctl, rows[i].disabled_till_ms) : NULL);
 		table_cell(table, time_text(ctl, rows[i].last_used_ms));
 		table_cell(table, rows[i].limits);
-		table_cut(table, rows[i].reason, REASON_CELL);
+		table_cut(table, str_eq(state, "usable") ? NULL : rows[i].reason, REASON_CELL);
 	}
 	table_print(table, stdout);
 }
@@ -125,7 +125,8 @@ static void write_members(struct jwrite *w, const struct vault_item *item)
 {
 	jwrite_object(w, "credentials");
 	for (size_t i = 0; i < item->count; i++)
-		jwrite_string(w, item->members[i].name, item->members[i].secret ? "***" : item->members[i].value);
+		jwrite_string(w, item->members[i].name,
+			      item->members[i].secret ? "***" : item->members[i].value);
 	jwrite_end(w);
 }
 
@@ -190,7 +191,8 @@ static void print_changed(const struct ctl *ctl, const char *verb, size_t named,
 	struct buf out;
 
 	if (!ctl->json) {
-		printf("%lld of %zu credential%s %s\n", (long long)changed, named, named == 1 ? "" : "s", verb);
+		printf("%lld of %zu credential%s %s\n", (long long)changed, named, named == 1 ? "" : "s",
+		       verb);
 		return;
 	}
 	buf_init(&out);
@@ -221,7 +223,8 @@ static int change(struct ctl *ctl, struct store_credential_change what, const ch
 			changes[i] = what;
 			changes[i].id = rows[i].id;
 		}
-		if (count > 0 && store_sync_credential_change(ctl->store, changes, count, &changed, &err) != 0)
+		if (count > 0 &&
+		    store_sync_credential_change(ctl->store, changes, count, &changed, &err) != 0)
 			status = ctl_fail("the task store: %s", err.text);
 		else if (count > 0)
 			print_changed(ctl, verb, count, changed);

@@ -24,7 +24,8 @@ static int take_word(struct ctl *ctl, struct vault_item *item, const char *word,
 	const char *equals = strchr(word, '='), *name, *value;
 
 	if (equals == NULL || equals == word)
-		return error_set(err, ERR_INPUT, "members are NAME=@FILE, NAME=- or, if they are no secrets, NAME=VALUE");
+		return error_set(err, ERR_INPUT,
+				 "members are NAME=@FILE, NAME=- or, if they are no secrets, NAME=VALUE");
 	name = arena_strndup(ctl->arena, word, (size_t)(equals - word));
 	value = equals + 1;
 	if (item->count == MEMBERS_MAX)
@@ -34,8 +35,10 @@ static int take_word(struct ctl *ctl, struct vault_item *item, const char *word,
 		if (value == NULL)
 			return -1;
 	} else if (credential_is_secret(item->source, name)) {
-		return error_set(err, ERR_INPUT, "%s is a secret, and others can see a command line: write %s=@FILE, or "
-				 "%s=- for standard input", name, name, name);
+		return error_set(err, ERR_INPUT,
+				 "%s is a secret, and others can see a command line: write %s=@FILE, or "
+				 "%s=- for standard input",
+				 name, name, name);
 	}
 	item->members[item->count++] =
 		(struct credential_member){name, value, credential_is_secret(item->source, name)};
@@ -49,14 +52,16 @@ static int take_object(struct ctl *ctl, struct vault_item *item, const struct js
 	if (json_type(object) != JSON_OBJECT)
 		return error_set(err, ERR_INPUT, "it is no JSON object");
 	for (child = json_first(object); child != NULL; child = json_next(child)) {
-		const char *value = json_string(child, NULL), *name = arena_strdup(ctl->arena, json_name(child));
+		const char *value = json_string(child, NULL),
+			   *name = arena_strdup(ctl->arena, json_name(child));
 
 		if (value == NULL || *value == '\0')
-			return error_set(err, ERR_INPUT, "member \"%.64s\" must be a text that is not empty", name);
+			return error_set(err, ERR_INPUT, "member \"%.64s\" must be a text that is not empty",
+					 name);
 		if (item->count == MEMBERS_MAX)
 			return error_set(err, ERR_INPUT, "a credential has at most %d members", MEMBERS_MAX);
-		item->members[item->count++] = (struct credential_member){name, arena_strdup(ctl->arena, value),
-									  credential_is_secret(item->source, name)};
+		item->members[item->count++] = (struct credential_member){
+			name, arena_strdup(ctl->arena, value), credential_is_secret(item->source, name)};
 	}
 	return 0;
 }

@@ -42,8 +42,8 @@ static int write_lot(struct import *import, struct error *err)
 {
 	int64_t ids[LOT];
 
-	if (import->lot_count > 0 &&
-	    store_sync_credential_put(import->vault.ctl->store, import->lot, import->lot_count, ids, err) != 0)
+	if (import->lot_count > 0 && store_sync_credential_put(import->vault.ctl->store, import->lot,
+							       import->lot_count, ids, err) != 0)
 		return -1;
 	for (size_t i = 0; i < import->lot_count; i++)
 		import->counts[import->outcomes[i]]++;
@@ -91,7 +91,8 @@ static const char *split_limits(struct ctl *ctl, const char *text, struct error 
 
 /* --- JSON --- */
 
-static int add_members(struct import *import, struct vault_item *item, const struct json *object, struct error *err)
+static int add_members(struct import *import, struct vault_item *item, const struct json *object,
+		       struct error *err)
 {
 	struct arena *arena = import->vault.ctl->arena;
 
@@ -102,7 +103,8 @@ static int add_members(struct import *import, struct vault_item *item, const str
 		const char *value = json_string(child, NULL), *name = json_name(child);
 
 		if (value == NULL || *value == '\0')
-			return error_set(err, ERR_INPUT, "member \"%.64s\" must be a text that is not empty", name);
+			return error_set(err, ERR_INPUT, "member \"%.64s\" must be a text that is not empty",
+					 name);
 		item->members[item->count++] = (struct credential_member){arena_strdup(arena, name),
 			arena_strdup(arena, value), credential_is_secret(item->source, name)};
 	}
@@ -116,7 +118,8 @@ static const char *text_of(struct import *import, const struct json *object, con
 	return text != NULL && *text != '\0' ? arena_strdup(import->vault.ctl->arena, text) : NULL;
 }
 
-static int read_object(struct import *import, const struct json *object, struct vault_item *item, struct error *err)
+static int read_object(struct import *import, const struct json *object, struct vault_item *item,
+		       struct error *err)
 {
 	const char *source = text_of(import, object, "source"), *limits[LIMITS_MAX];
 	const struct json *list = json_member(object, "limits"), *limit;
@@ -131,9 +134,10 @@ static int read_object(struct import *import, const struct json *object, struct 
 	for (limit = json_first(list); limit != NULL && count < LIMITS_MAX; limit = json_next(limit))
 		limits[count++] = json_string(limit, NULL) != NULL ? json_string(limit, NULL) : "";
 	error_clear(err);
-	item->limits = json_string(list, NULL) != NULL ? split_limits(import->vault.ctl, json_string(list, NULL), err)
-		       : count > 0			? vault_limits(import->vault.ctl, limits, count, err)
-							: NULL;
+	item->limits = json_string(list, NULL) != NULL
+			       ? split_limits(import->vault.ctl, json_string(list, NULL), err)
+		       : count > 0 ? vault_limits(import->vault.ctl, limits, count, err)
+				   : NULL;
 	if (err->code != ERR_NONE)
 		return -1;
 	return add_members(import, item, json_member(object, "credentials"), err);
@@ -159,7 +163,8 @@ static int import_array(struct import *import, struct error *err)
 		return error_prefix(err, "%s", import->path);
 	import->unit = " entry ";
 	import->total = json_count(json_root(doc));
-	for (const struct json *row = json_first(json_root(doc)); row != NULL && rc == 0; row = json_next(row)) {
+	for (const struct json *row = json_first(json_root(doc)); row != NULL && rc == 0;
+	     row = json_next(row)) {
 		import->line++;
 		import->at = import->line;
 		rc = take_object(import, row, err);
@@ -257,20 +262,22 @@ static int csv_next(struct csv *csv, struct error *err)
 	}
 }
 
-static int read_row(struct import *import, const struct csv *names, const struct csv *row, struct vault_item *item,
-		    struct error *err)
+static int read_row(struct import *import, const struct csv *names, const struct csv *row,
+		    struct vault_item *item, struct error *err)
 {
 	struct ctl *ctl = import->vault.ctl;
 	const char *source = NULL;
 
 	if (row->count != names->count)
-		return error_set(err, ERR_INPUT, "it has %zu columns, the first line has %zu", row->count, names->count);
+		return error_set(err, ERR_INPUT, "it has %zu columns, the first line has %zu", row->count,
+				 names->count);
 	error_clear(err);
 	for (size_t i = 0; i < row->count; i++) {
 		if (str_eq(names->fields[i], "source"))
 			source = row->fields[i];
 		else if (str_eq(names->fields[i], "handle"))
-			item->handle = *row->fields[i] != '\0' ? arena_strdup(ctl->arena, row->fields[i]) : NULL;
+			item->handle =
+				*row->fields[i] != '\0' ? arena_strdup(ctl->arena, row->fields[i]) : NULL;
 		else if (str_eq(names->fields[i], "limits"))
 			item->limits = split_limits(ctl, row->fields[i], err);
 	}
@@ -283,7 +290,8 @@ static int read_row(struct import *import, const struct csv *names, const struct
 	for (size_t i = 0; i < row->count; i++) {
 		const char *name = names->fields[i];
 
-		if (str_eq(name, "source") || str_eq(name, "handle") || str_eq(name, "limits") || *row->fields[i] == '\0')
+		if (str_eq(name, "source") || str_eq(name, "handle") || str_eq(name, "limits") ||
+		    *row->fields[i] == '\0')
 			continue;
 		item->members[item->count++] = (struct credential_member){arena_strdup(ctl->arena, name),
 			arena_strdup(ctl->arena, row->fields[i]), credential_is_secret(item->source, name)};
@@ -355,8 +363,8 @@ static void print_imported(const struct import *import)
 	struct buf out;
 
 	if (!import->vault.ctl->json) {
-		printf("%zu added, %zu changed, %zu unchanged, %zu bad\n", counts[VAULT_ADDED], counts[VAULT_CHANGED],
-		       counts[VAULT_UNCHANGED], import->bad);
+		printf("%zu added, %zu changed, %zu unchanged, %zu bad\n", counts[VAULT_ADDED],
+		       counts[VAULT_CHANGED], counts[VAULT_UNCHANGED], import->bad);
 		return;
 	}
 	buf_init(&out);

@@ -12,11 +12,12 @@
 
 struct rotation {
 	struct vault vault;
-	size_t total, seen, sealed, current, failed, taken;	/* taken: changed by somebody else meanwhile */
+	size_t total, seen, sealed, current, failed, taken; /* taken: changed by somebody else meanwhile */
 };
 
 /* The change that seals the row anew; false after telling why there is none. */
-static bool seal(struct rotation *rotation, const struct store_credential *row, struct store_credential_change *out)
+static bool seal(struct rotation *rotation, const struct store_credential *row,
+		 struct store_credential_change *out)
 {
 	struct vault *vault = &rotation->vault;
 	struct arena *arena = vault->ctl->arena;
@@ -38,17 +39,19 @@ static bool seal(struct rotation *rotation, const struct store_credential *row, 
 	buf_init(&name);
 	credential_seal(&vault->keys, item.source->name, item.members, item.count, &sealed);
 	credential_identity(&vault->keys, item.source, item.handle, item.members, item.count, &name);
-	*out = (struct store_credential_change){
-		.action = STORE_CREDENTIAL_SEAL, .id = row->id, .was = row->credentials,
-		.credentials = arena_strndup(arena, sealed.data, sealed.len), .key_id = vault->keys.keys[0].id,
-		.idempotency_key = arena_strndup(arena, name.data, name.len)
-	};
+	*out = (struct store_credential_change){.action = STORE_CREDENTIAL_SEAL,
+						.id = row->id,
+						.was = row->credentials,
+						.credentials = arena_strndup(arena, sealed.data, sealed.len),
+						.key_id = vault->keys.keys[0].id,
+						.idempotency_key = arena_strndup(arena, name.data, name.len)};
 	buf_fini(&sealed);
 	buf_fini(&name);
 	return true;
 }
 
-static int step(struct rotation *rotation, const struct store_credential *rows, size_t count, struct error *err)
+static int step(struct rotation *rotation, const struct store_credential *rows, size_t count,
+		struct error *err)
 {
 	struct store_credential_change changes[STEP];
 	int64_t changed = 0;
@@ -57,7 +60,8 @@ static int step(struct rotation *rotation, const struct store_credential *rows, 
 	for (size_t i = 0; i < count; i++)
 		if (seal(rotation, &rows[i], &changes[wanted]))
 			wanted++;
-	if (wanted > 0 && store_sync_credential_change(rotation->vault.ctl->store, changes, wanted, &changed, err) != 0)
+	if (wanted > 0 &&
+	    store_sync_credential_change(rotation->vault.ctl->store, changes, wanted, &changed, err) != 0)
 		return -1;
 	rotation->sealed += (size_t)changed;
 	rotation->taken += wanted - (size_t)changed;
@@ -86,8 +90,8 @@ static void print_rotated(const struct rotation *rotation)
 	struct buf out;
 
 	if (!rotation->vault.ctl->json) {
-		printf("%zu sealed anew, %zu were already, %zu left as they are\n", rotation->sealed, rotation->current,
-		       rotation->failed + rotation->taken);
+		printf("%zu sealed anew, %zu were already, %zu left as they are\n", rotation->sealed,
+		       rotation->current, rotation->failed + rotation->taken);
 		return;
 	}
 	buf_init(&out);
@@ -113,7 +117,8 @@ int cmd_credential_rotate(struct ctl *ctl)
 		vault_progress(ctl, "credentials", 1, 1);
 		print_rotated(&rotation);
 		if (rc != 0)
-			ctl_fail("the task store: %s; what is not sealed anew is as it was, so this may be repeated",
+			ctl_fail("the task store: %s; what is not sealed anew is as it was, so this may be "
+				 "repeated",
 				 err.text);
 		else if (rotation.taken > 0)
 			ctl_fail("%zu were changed meanwhile: say it again", rotation.taken);

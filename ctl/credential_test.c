@@ -20,9 +20,9 @@
 #define ANSWER_MAX (1 << 20)
 
 const struct ctl_option credential_test_options[] = {
-	{"app-token", 0, "FILE", "ask the Graph API with the application's token in FILE, not with the credential's own"},
-	{NULL, 0, NULL, NULL}
-};
+	{"app-token", 0, "FILE",
+	 "ask the Graph API with the application's token in FILE, not with the credential's own"},
+	{NULL, 0, NULL, NULL}};
 
 struct test {
 	struct vault vault;
@@ -82,17 +82,20 @@ static struct result unclear(struct test *test, const struct vault_item *item, c
 	return (struct result){.word = "unclear", .text = masked(test, item, text)};
 }
 
-static struct result judge(struct test *test, const struct vault_item *item, const struct http_response *response)
+static struct result judge(struct test *test, const struct vault_item *item,
+			   const struct http_response *response)
 {
 	struct graph_verdict verdict;
 	char until[CLOCK_TEXT_SIZE];
 	struct error err;
 
-	if (graph_debug_read(response->body, response->body_len, test->app_token == NULL, clock_wall_ms() / 1000, &verdict,
-			     &err) != 0)
+	if (graph_debug_read(response->body, response->body_len, test->app_token == NULL,
+			     clock_wall_ms() / 1000, &verdict, &err) != 0)
 		return unclear(test, item, err.text);
 	if (verdict.state != GRAPH_GOOD)
-		return (struct result){.word = "bad", .text = masked(test, item, verdict.reason), .disable = true,
+		return (struct result){.word = "bad",
+				       .text = masked(test, item, verdict.reason),
+				       .disable = true,
 				       .expired = verdict.state == GRAPH_DATA_EXPIRED};
 	if (verdict.data_access_s == 0)
 		return (struct result){.word = "good", .text = ""};
@@ -111,8 +114,9 @@ static struct result ask_graph(struct test *test, const struct vault_item *item)
 	struct buf url;
 
 	buf_init(&url);
-	graph_debug_url(&url, conf != NULL && conf->base_url != NULL ? conf->base_url : item->source->base_url, token,
-			test->app_token != NULL ? test->app_token : token);
+	graph_debug_url(&url,
+			conf != NULL && conf->base_url != NULL ? conf->base_url : item->source->base_url,
+			token, test->app_token != NULL ? test->app_token : token);
 	request.url = url.data;
 	http_start(test->http, &request, on_response, &exchange);
 	secret_wipe(&url);
@@ -135,9 +139,11 @@ static struct result ask_token(struct test *test, const struct vault_item *item)
 		if (answer.state == OAUTH_READY)
 			return (struct result){.word = "good", .text = "an access token was given"};
 		if (answer.state == OAUTH_REFUSED)
-			return (struct result){.word = "bad", .text = masked(test, item, answer.reason), .disable = true};
+			return (struct result){
+				.word = "bad", .text = masked(test, item, answer.reason), .disable = true};
 		if (answer.reason[0] != '\0' || clock_mono_ms() > end)
-			return unclear(test, item, answer.reason[0] != '\0' ? answer.reason : "no answer in time");
+			return unclear(test, item,
+				       answer.reason[0] != '\0' ? answer.reason : "no answer in time");
 		loop_run_once(test->loop, answer.wait_ms);
 	}
 }
@@ -171,7 +177,8 @@ static int record(struct test *test, const struct store_credential *row, const s
 	};
 	int64_t count;
 
-	return result->disable ? store_sync_credential_change(test->vault.ctl->store, &change, 1, &count, err) : 0;
+	return result->disable ? store_sync_credential_change(test->vault.ctl->store, &change, 1, &count, err)
+			       : 0;
 }
 
 static void print_results(struct ctl *ctl, const struct store_credential *rows, const struct result *results,

@@ -63,7 +63,7 @@ static const struct ctl_command commands[] = {
 	 ANY_NUMBER, cmd_dead_replay},
 	{"dead drop", "[QUEUE | ID...]", "delete dead letters for good", dead_drop_options, 0, ANY_NUMBER,
 	 cmd_dead_drop},
-	{"credential add", "SOURCE [NAME=@FILE | NAME=- | NAME=VALUE]...",
+	{"credential add", "SOURCE [NAME=@FILE]...",
 	 "add a credential to the pool, or change the one there is", credential_add_options, 1, ANY_NUMBER,
 	 cmd_credential_add},
 	{"credential import", "FILE", "add credentials from a CSV or JSON file", no_options, 1, 1,

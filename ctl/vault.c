@@ -38,12 +38,15 @@ int vault_open(struct vault *vault, struct ctl *ctl, bool needs_key)
 		return -1;
 	conf = ctl->setup.conf;
 	if (conf->credential_key == NULL && needs_key) {
-		ctl_fail("%s: there is no credentials.key to seal credentials with; make one with 'openssl rand -hex 32 "
-			 ">FILE' and write credentials: {key: !file FILE}", ctl->setup.file);
+		ctl_fail("%s: there is no credentials.key to seal credentials with; make one with 'openssl "
+			 "rand -hex 32 "
+			 ">FILE' and write credentials: {key: !file FILE}",
+			 ctl->setup.file);
 		return -1;
 	}
-	if (conf->credential_key != NULL && credential_keys_init(&vault->keys, conf->credential_key, conf->old_keys,
-								 conf->old_key_count, &err) != 0) {
+	if (conf->credential_key != NULL &&
+	    credential_keys_init(&vault->keys, conf->credential_key, conf->old_keys, conf->old_key_count,
+				 &err) != 0) {
 		ctl_fail("%s", err.text);
 		return -1;
 	}
@@ -129,7 +132,8 @@ int vault_rows(struct vault *vault, struct store_credential **rows_r, size_t *co
 		size_t got;
 
 		if (num_parse_int(ctl->args[i], &id) != 0 || id < 1) {
-			ctl_fail("\"%s\" is no credential's number; 'sluicectl credential list' shows them", ctl->args[i]);
+			ctl_fail("\"%s\" is no credential's number; 'sluicectl credential list' shows them",
+				 ctl->args[i]);
 			return -1;
 		}
 		filter.ids = &id;
@@ -165,6 +169,41 @@ const char *vault_state(const struct store_credential *row)
 	return row->disabled_till_ms > clock_wall_ms() ? "parked" : "usable";
 }
 
+static bool pick(struct vault *vault, const struct sl_source *source, const char *handle,
+		 struct vault_item *item_r)
+{
+	struct store_credential *rows;
+	struct error err;
+	size_t count;
+
+	if (vault_read(vault, source->name, SIZE_MAX, &rows, &count, &err) != 0)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (str_eq(vault_state(&rows[i]), "usable") &&
+		    (handle == NULL || str_eq(rows[i].handle, handle)) &&
+		    vault_item_open(vault, &rows[i], item_r, &err) == 0)
+			return true;
+	return false;
+}
+
+bool vault_pick(struct ctl *ctl, const struct sl_source *source, const char *handle,
+		struct vault_item *item_r)
+{
+	const struct conf_model *conf = ctl->setup.conf;
+	const struct conf_source *own = conf_source(conf, source->name);
+	struct vault vault = {.ctl = ctl};
+	struct error err;
+	bool found;
+
+	if (conf->credential_key == NULL || (own != NULL && !own->pool) || ctl_open_store_if_there(ctl) != 0)
+		return false;
+	found = credential_keys_init(&vault.keys, conf->credential_key, conf->old_keys, conf->old_key_count,
+				     &err) == 0 &&
+		pick(&vault, source, handle, item_r);
+	credential_keys_fini(&vault.keys);
+	return found;
+}
+
 /* --- what goes in --- */
 
 int vault_item_check(const struct vault_item *item, struct error *err)
@@ -172,7 +211,8 @@ int vault_item_check(const struct vault_item *item, struct error *err)
 	if (credential_check(item->source, item->members, item->count, err) != 0)
 		return -1;
 	if ((item->source->flags & SL_SOURCE_BOUND) != 0 && item->handle == NULL)
-		return error_set(err, ERR_INPUT, "credentials of source %s belong to handles: say whose it is",
+		return error_set(err, ERR_INPUT,
+				 "credentials of source %s belong to handles: say whose it is",
 				 item->source->name);
 	return 0;
 }
@@ -185,7 +225,8 @@ const char *vault_limits(struct ctl *ctl, const char *const *limits, size_t coun
 		struct rate rate;
 
 		if (rate_parse(limits[i], &rate) != 0) {
-			error_set(err, ERR_INPUT, "\"%.64s\" is no limit such as 100/30s or 20000/day", limits[i]);
+			error_set(err, ERR_INPUT, "\"%.64s\" is no limit such as 100/30s or 20000/day",
+				  limits[i]);
 			return NULL;
 		}
 		joined = i == 0 ? arena_strdup(ctl->arena, limits[i])
@@ -243,7 +284,8 @@ static struct map *known_of(struct vault *vault, const struct sl_source *source,
 
 		known->row = rows[i];
 		/* What no key opens is no one that could be told. */
-		if (vault_item_open(vault, &rows[i], &known->item, &closed) == 0 && known->item.source != NULL)
+		if (vault_item_open(vault, &rows[i], &known->item, &closed) == 0 &&
+		    known->item.source != NULL)
 			map_put(of_source, identity(vault, &known->item), known);
 	}
 	return of_source;
@@ -260,15 +302,19 @@ int vault_row(struct vault *vault, const struct vault_item *item, struct store_c
 	if (of_source == NULL)
 		return -1;
 	*outcome_r = known == NULL ? VAULT_ADDED : VAULT_CHANGED;
-	if (known != NULL && same(&known->item, item) && credential_is_current(&vault->keys, known->row.credentials))
+	if (known != NULL && same(&known->item, item) &&
+	    credential_is_current(&vault->keys, known->row.credentials))
 		*outcome_r = VAULT_UNCHANGED;
 	buf_init(&sealed);
 	credential_seal(&vault->keys, item->source->name, item->members, item->count, &sealed);
-	*row_r = (struct store_credential){
-		.id = known != NULL ? known->row.id : 0, .idempotency_key = name, .source = item->source->name,
-		.handle = item->handle, .limits = item->limits, .key_id = vault->keys.keys[0].id,
-		.credentials = arena_strndup(vault->ctl->arena, sealed.data, sealed.len)
-	};
+	*row_r = (struct store_credential){.id = known != NULL ? known->row.id : 0,
+					   .idempotency_key = name,
+					   .source = item->source->name,
+					   .handle = item->handle,
+					   .limits = item->limits,
+					   .key_id = vault->keys.keys[0].id,
+					   .credentials =
+						   arena_strndup(vault->ctl->arena, sealed.data, sealed.len)};
 	buf_fini(&sealed);
 	/* The same once more in one file is nothing new. */
 	if (known == NULL) {
@@ -314,8 +360,10 @@ const char *vault_secret(struct ctl *ctl, const char *path, struct error *err)
 	if (vault_file(path, SECRET_MAX, &out, err) == 0) {
 		while (out.len > 0 && strchr("\r\n", out.data[out.len - 1]) != NULL)
 			out.len--;
-		if (out.len == 0 || memchr(out.data, '\0', out.len) != NULL || !str_is_utf8(out.data, out.len))
-			error_set(err, ERR_INPUT, "%s holds no text", str_eq(path, "-") ? "standard input" : path);
+		if (out.len == 0 || memchr(out.data, '\0', out.len) != NULL ||
+		    !str_is_utf8(out.data, out.len))
+			error_set(err, ERR_INPUT, "%s holds no text",
+				  str_eq(path, "-") ? "standard input" : path);
 		else
 			text = arena_strndup(ctl->arena, out.data, out.len);
 	}

@@ -28,13 +28,19 @@ struct vault_item {
 	size_t count;
 };
 
-/* Configuration, plugins, store and keys; needs_key: having none is a complaint. Call close whatever it returns. */
+/*
+ * Configuration, plugins, store and keys; needs_key: having none is a complaint.
+ * Call close whatever it returns.
+ */
 int vault_open(struct vault *vault, struct ctl *ctl, bool needs_key);
 void vault_close(struct vault *vault);
 
 /* A source that a plugin has; NULL and err. */
 const struct sl_source *vault_source(struct ctl *ctl, const char *name, struct error *err);
-/* The rows of the command's arguments, which are ids, in their order; complains about those that are not there. */
+/*
+ * The rows of the command's arguments, which are ids, in their order; complains
+ * about those that are not there.
+ */
 int vault_rows(struct vault *vault, struct store_credential **rows_r, size_t *count_r);
 /* All rows (of a source, unless NULL), by id. */
 int vault_read(struct vault *vault, const char *source, size_t limit, struct store_credential **rows_r,
@@ -55,6 +61,12 @@ extern const char *const vault_outcome_names[];
  */
 int vault_row(struct vault *vault, const struct vault_item *item, struct store_credential *row_r,
 	      enum vault_outcome *outcome_r, struct error *err);
+/*
+ * For `flow try`: a usable credential of the source, of the handle unless that is
+ * NULL, and nothing is said of it. false: there is no pool, no store, or none in it.
+ */
+bool vault_pick(struct ctl *ctl, const struct sl_source *source, const char *handle,
+		struct vault_item *item_r);
 /* "usable", "parked" or "disabled". */
 const char *vault_state(const struct store_credential *row);
 

@@ -39,7 +39,10 @@ static int decode(unsigned char bytes[SECRET_KEY_BYTES], const char *text)
 	    got == SECRET_KEY_BYTES)
 		return 0;
 	return sodium_base642bin(bytes, SECRET_KEY_BYTES, text, len, NULL, &got, NULL,
-				 sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 && got == SECRET_KEY_BYTES ? 0 : -1;
+				 sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+			       got == SECRET_KEY_BYTES
+		       ? 0
+		       : -1;
 }
 
 int secret_key_parse(struct secret_key *key, const char *text, struct error *err)
@@ -47,7 +50,8 @@ int secret_key_parse(struct secret_key *key, const char *text, struct error *err
 	unsigned char bytes[SECRET_KEY_BYTES], id[16];
 
 	if (decode(bytes, text) != 0)
-		return error_set(err, ERR_INPUT, "must be 32 random bytes, as 64 hexadecimal digits or base64 (a "
+		return error_set(err, ERR_INPUT,
+				 "must be 32 random bytes, as 64 hexadecimal digits or base64 (a "
 				 "passphrase is no key; make one with: openssl rand -hex 32)");
 	crypto_kdf_derive_from_key(key->seal, sizeof(key->seal), USE_SEAL, CONTEXT, bytes);
 	crypto_kdf_derive_from_key(key->hash, sizeof(key->hash), USE_HASH, CONTEXT, bytes);
@@ -76,8 +80,8 @@ int secret_open(const struct secret_key *key, const char *sealed, struct buf *ou
 	int rc = -1;
 
 	if (sodium_base642bin(box, len, sealed, len, NULL, &got, NULL, VARIANT) == 0 && got >= EXTRA)
-		rc = crypto_secretbox_open_easy((unsigned char *)buf_reserve(out, got - EXTRA + 1), box + NONCE,
-						got - NONCE, box, key->seal);
+		rc = crypto_secretbox_open_easy((unsigned char *)buf_reserve(out, got - EXTRA + 1),
+						box + NONCE, got - NONCE, box, key->seal);
 	mem_release(box);
 	if (rc != 0)
 		return error_set(err, ERR_INPUT, "the sealed text is damaged or was sealed with another key");

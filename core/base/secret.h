@@ -21,7 +21,8 @@ struct secret_key {
 	char id[SECRET_ID_SIZE];	/* names the key and tells nothing of it; may be shown */
 };
 
-/* text: 64 hexadecimal digits, or base64 of 32 bytes. ERR_INPUT says how to make one, and never shows text. */
+/* text: 64 hexadecimal digits, or base64 of 32 bytes. ERR_INPUT says how to make one, and never shows text.
+ */
 int secret_key_parse(struct secret_key *key, const char *text, struct error *err);
 /* Appends the sealed text in base64; sealing the same twice gives different texts. */
 void secret_seal(const struct secret_key *key, const void *bytes, size_t len, struct buf *out);

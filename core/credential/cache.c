@@ -115,12 +115,13 @@ bool cache_open(const struct credential_pool *pool, struct entry *entry)
 	if (entry->members != NULL || entry->broken)
 		return !entry->broken;
 	entry->arena = arena_new();
-	if (credential_open(pool->keys, entry->def->name, entry->def, entry->text, entry->arena, &entry->members,
-			    &entry->count, &err) == 0)
+	if (credential_open(pool->keys, entry->def->name, entry->def, entry->text, entry->arena,
+			    &entry->members, &entry->count, &err) == 0)
 		return true;
 	forget_members(entry);
 	entry->broken = true;
-	log_error("credential cannot be opened id=%" PRId64 " source=%s: %s", entry->id, entry->def->name, err.text);
+	log_error("credential cannot be opened id=%" PRId64 " source=%s: %s", entry->id, entry->def->name,
+		  err.text);
 	return false;
 }
 
@@ -275,7 +276,9 @@ static void reading_over(struct credential_pool *pool, const struct error *err)
 		pool->failed_ms = now;
 		delay = backoff_next(&pool->trouble);
 	}
-	loop_timer_start(pool->read_timer, delay, 0);
+	/* A process that is idle leaves the store alone, so that it holds no connection. */
+	if (pool->asked || err->code != ERR_NONE)
+		loop_timer_start(pool->read_timer, delay, 0);
 }
 
 static void on_rows(void *user, const struct store_credential *rows, size_t count, const struct error *err)
@@ -299,8 +302,10 @@ static void on_rows(void *user, const struct store_credential *rows, size_t coun
 
 static void read_page(struct credential_pool *pool)
 {
-	const struct store_credential_filter filter = {.sources = pool->names, .source_count = pool->source_count,
-						       .after_id = pool->last_id, .limit = PAGE};
+	const struct store_credential_filter filter = {.sources = pool->names,
+						       .source_count = pool->source_count,
+						       .after_id = pool->last_id,
+						       .limit = PAGE};
 
 	store_credential_read(pool->store, &filter, on_rows, pool);
 }
@@ -312,9 +317,25 @@ void cache_read(void *user)
 	if (pool->busy)
 		return;
 	pool->busy = true;
+	pool->asked = false;
 	pool->reading++;
 	pool->last_id = 0;
 	read_page(pool);
+}
+
+bool cache_asked(struct credential_pool *pool, int64_t now_ms, int64_t *again_ms_r)
+{
+	int64_t age = loop_now_ms(pool->loop) - pool->read_ms;
+	/* With a store that is away what is known has to do. */
+	bool stale = pool->loaded && pool->failed_ms <= pool->read_ms && age > pool->options.stale_ms;
+
+	pool->asked = true;
+	if (!pool->busy && (stale || !loop_timer_active(pool->read_timer)))
+		loop_timer_start(pool->read_timer,
+				 stale || age > pool->options.refresh_ms ? 0 : pool->options.refresh_ms - age, 0);
+	if (stale)
+		*again_ms_r = now_ms + LOOKING_MS;
+	return !stale;
 }
 
 /* None can be used: is it worth looking again? Wall time to ask at, or INT64_MAX. */

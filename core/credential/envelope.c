@@ -17,8 +17,8 @@
 /* Members that name an account, by preference: what the original's keys are made of. */
 static const char *const account_names[] = {"user_id", "channel_id"};
 
-int credential_keys_init(struct credential_keys *keys, const char *key, const char *const *old_keys, size_t old_count,
-			 struct error *err)
+int credential_keys_init(struct credential_keys *keys, const char *key, const char *const *old_keys,
+			 size_t old_count, struct error *err)
 {
 	keys->keys = mem_alloc((old_count + 1) * sizeof(*keys->keys));
 	keys->count = 0;
@@ -78,14 +78,15 @@ int credential_check(const struct sl_source *source, const struct credential_mem
 					 source->fields[i]);
 	if (source->auth_field != NULL && member(members, count, source->auth_field) == NULL &&
 	    source->auth != SL_AUTH_OAUTH2)
-		return error_set(err, ERR_INPUT, "source %s needs a member \"%s\"", source->name, source->auth_field);
+		return error_set(err, ERR_INPUT, "source %s needs a member \"%s\"", source->name,
+				 source->auth_field);
 	return 0;
 }
 
 /* --- sealing --- */
 
-void credential_seal(const struct credential_keys *keys, const char *source, const struct credential_member *members,
-		     size_t count, struct buf *out)
+void credential_seal(const struct credential_keys *keys, const char *source,
+		     const struct credential_member *members, size_t count, struct buf *out)
 {
 	struct buf inner, sealed;
 	struct jwrite w;
@@ -174,16 +175,18 @@ static const struct secret_key *find_key(const struct credential_keys *keys, con
 }
 
 /* The sealed object parsed; NULL and err. */
-static struct json_doc *unseal(const struct credential_keys *keys, const char *id, size_t len, const char *text,
-			       struct error *err)
+static struct json_doc *unseal(const struct credential_keys *keys, const char *id, size_t len,
+			       const char *text, struct error *err)
 {
 	const struct secret_key *key = find_key(keys, id, len);
 	struct json_doc *doc = NULL;
 	struct buf inner;
 
 	if (key == NULL) {
-		error_set(err, ERR_INPUT, "it is sealed with key %.*s, which is neither credentials.key nor one of "
-			  "credentials.old_keys", (int)(len > 16 ? 16 : len), id);
+		error_set(err, ERR_INPUT,
+			  "it is sealed with key %.*s, which is neither credentials.key nor one of "
+			  "credentials.old_keys",
+			  (int)(len > 16 ? 16 : len), id);
 		return NULL;
 	}
 	buf_init(&inner);
@@ -194,8 +197,8 @@ static struct json_doc *unseal(const struct credential_keys *keys, const char *i
 }
 
 int credential_open(const struct credential_keys *keys, const char *source, const struct sl_source *def,
-		    const char *text, struct arena *arena, struct credential_member **members_r, size_t *count_r,
-		    struct error *err)
+		    const char *text, struct arena *arena, struct credential_member **members_r,
+		    size_t *count_r, struct error *err)
 {
 	struct json_doc *doc = json_parse(text, strlen(text), NULL), *inner;
 	const struct json *root = json_root(doc);
@@ -216,7 +219,8 @@ int credential_open(const struct credential_keys *keys, const char *source, cons
 		rc = -1;
 	} else {
 		if (str_eq(json_string(json_member(json_root(inner), "source"), NULL), source))
-			read_members(json_member(json_root(inner), "members"), def, arena, members_r, count_r);
+			read_members(json_member(json_root(inner), "members"), def, arena, members_r,
+				     count_r);
 		else
 			rc = error_set(err, ERR_INPUT, "it was sealed for another source");
 		json_doc_free(&inner);
@@ -236,8 +240,8 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* The one member that counts, or all of them in the order of their names. */
-static void hashed(const struct credential_keys *keys, const char *field, const struct credential_member *members,
-		   size_t count, char out[SECRET_HASH_SIZE])
+static void hashed(const struct credential_keys *keys, const char *field,
+		   const struct credential_member *members, size_t count, char out[SECRET_HASH_SIZE])
 {
 	const char *value = field != NULL ? member(members, count, field) : NULL;
 	const struct credential_member **sorted = mem_alloc((count + 1) * sizeof(*sorted));
@@ -258,8 +262,9 @@ static void hashed(const struct credential_keys *keys, const char *field, const 
 	mem_release(sorted);
 }
 
-void credential_identity(const struct credential_keys *keys, const struct sl_source *source, const char *handle,
-			 const struct credential_member *members, size_t count, struct buf *out)
+void credential_identity(const struct credential_keys *keys, const struct sl_source *source,
+			 const char *handle, const struct credential_member *members, size_t count,
+			 struct buf *out)
 {
 	char hash[SECRET_HASH_SIZE];
 
@@ -275,7 +280,8 @@ void credential_identity(const struct credential_keys *keys, const struct sl_sou
 		buf_printf(out, "%s:%s", source->name, handle);
 		return;
 	}
-	hashed(keys, source->auth == SL_AUTH_OAUTH2 ? "refresh_token" : source->auth_field, members, count, hash);
+	hashed(keys, source->auth == SL_AUTH_OAUTH2 ? "refresh_token" : source->auth_field, members, count,
+	       hash);
 	buf_printf(out, "%s:#%s", source->name, hash);
 }
 
@@ -287,7 +293,8 @@ void credential_mask(const struct credential_member *members, size_t count, cons
 		for (size_t i = 0; i < count && hit == 0; i++) {
 			size_t len = strlen(members[i].value);
 
-			if (members[i].secret && len >= MASK_LEAST && strncmp(text, members[i].value, len) == 0)
+			if (members[i].secret && len >= MASK_LEAST &&
+			    strncmp(text, members[i].value, len) == 0)
 				hit = len;
 		}
 		if (hit > 0)

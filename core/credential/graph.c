@@ -46,14 +46,15 @@ static void judge(const struct json *data, int64_t now_s, struct graph_verdict *
 	json_int(json_member(data, "data_access_expires_at"), &verdict->data_access_s);
 	verdict->state = GRAPH_INVALID;
 	if (!valid) {
-		str_format(verdict->reason, sizeof(verdict->reason), "token invalid%s%.200s", message != NULL ? ": " : "",
-			   message != NULL ? message : "");
+		str_format(verdict->reason, sizeof(verdict->reason), "token invalid%s%.200s",
+			   message != NULL ? ": " : "", message != NULL ? message : "");
 		return;
 	}
 	for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); i++) {
 		if (has_scope(json_member(data, "scopes"), scopes[i]))
 			continue;
-		str_format(verdict->reason, sizeof(verdict->reason), "token invalid: scope %s is missing", scopes[i]);
+		str_format(verdict->reason, sizeof(verdict->reason), "token invalid: scope %s is missing",
+			   scopes[i]);
 		return;
 	}
 	verdict->state = GRAPH_GOOD;
@@ -81,7 +82,8 @@ int graph_debug_read(const char *body, size_t len, bool own, int64_t now_s, stru
 		str_format(verdict_r->reason, sizeof(verdict_r->reason), "token invalid: %.200s",
 			   message != NULL ? message : "refused");
 	} else {
-		rc = error_set(err, ERR_IO, "debug_token: %.200s", message != NULL ? message : "not the answer that was expected");
+		rc = error_set(err, ERR_IO, "debug_token: %.200s",
+			       message != NULL ? message : "not the answer that was expected");
 	}
 	json_doc_free(&doc);
 	return rc;

@@ -55,9 +55,11 @@ struct credential_pool {
 	struct map *groups;		/* "source" and "source\x1fhandle" → struct group */
 	uint64_t reading;		/* number of the reading under way, or of the last one */
 	bool busy, loaded;
+	bool asked;			/* since the last reading began */
 	bool closed;			/* its owner has gone: freed when the store has answered */
 	int64_t last_id;		/* where the next page begins */
-	int64_t read_ms, failed_ms;	/* loop time of the last good and the last bad end of a reading; 0 = none */
+	int64_t read_ms,
+		failed_ms; /* loop time of the last good and the last bad end of a reading; 0 = none */
 	struct loop_timer *read_timer, *write_timer;
 	struct list changes, sending;	/* struct change: waiting, and with the store */
 	bool writing;
@@ -74,6 +76,11 @@ bool cache_open(const struct credential_pool *pool, struct entry *entry);
 void cache_entry_free(struct entry *entry);
 /* Begins to read the rows again; user is the pool. Also its timer's callback. */
 void cache_read(void *user);
+/*
+ * Somebody asks: what is known is kept fresh. false: it is so old that it has to be
+ * read first, which begins; ask again at *again_ms_r of the wall clock.
+ */
+bool cache_asked(struct credential_pool *pool, int64_t now_ms, int64_t *again_ms_r);
 /* None can be used: is it worth looking again? Wall time to ask at, or INT64_MAX. */
 int64_t cache_look_again(struct credential_pool *pool, int64_t now_ms);
 /* Forgets a closed pool, once the store owes it no answer. */

@@ -115,7 +115,8 @@ static void failed(struct token *token, const char *reason)
 /* The server says that what it was given will never do. */
 static bool is_final(const char *code)
 {
-	return str_eq(code, "invalid_grant") || str_eq(code, "invalid_client") || str_eq(code, "unauthorized_client");
+	return str_eq(code, "invalid_grant") || str_eq(code, "invalid_client") ||
+	       str_eq(code, "unauthorized_client");
 }
 
 static void take(struct token *token, const struct json *root)
@@ -131,7 +132,8 @@ static void take(struct token *token, const struct json *root)
 	life_ms = (life_s < 1 ? 1 : life_s > LIFE_MAX_S ? LIFE_MAX_S : life_s) * 1000;
 	forget_text(token);
 	token->text = mem_strdup(text);
-	token->until_ms = loop_now_ms(token->oauth->loop) + (life_ms > 2 * EARLY_MS ? life_ms - EARLY_MS : life_ms / 2);
+	token->until_ms =
+		loop_now_ms(token->oauth->loop) + (life_ms > 2 * EARLY_MS ? life_ms - EARLY_MS : life_ms / 2);
 	backoff_reset(&token->trouble);
 	token->reason[0] = '\0';
 }
@@ -142,7 +144,8 @@ static void refuse(struct token *token, const struct json *root, int status)
 	char reason[160];
 
 	/* The server's longer text may repeat what it was given: the code alone is safe. */
-	str_format(reason, sizeof(reason), "status %d%s%.60s", status, code != NULL ? ", " : "", code != NULL ? code : "");
+	str_format(reason, sizeof(reason), "status %d%s%.60s", status, code != NULL ? ", " : "",
+		   code != NULL ? code : "");
 	if (status >= 400 && status < 500 && is_final(code)) {
 		token->refused = true;
 		str_format(token->reason, sizeof(token->reason), "the token server refuses it: %.60s", code);
@@ -173,7 +176,10 @@ static void on_response(void *user, struct http_response *response, const struct
 static void fetch(struct token *token, const char *url, const struct credential_member *members, size_t count)
 {
 	const char *const headers[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
-	struct http_request request = {.method = "POST", .url = url, .headers = headers, .timeout_ms = TIMEOUT_MS,
+	struct http_request request = {.method = "POST",
+				       .url = url,
+				       .headers = headers,
+				       .timeout_ms = TIMEOUT_MS,
 				       .max_body = ANSWER_MAX};
 	struct buf form;
 

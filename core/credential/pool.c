@@ -10,6 +10,7 @@
 #include "log/log.h"
 
 #define REFRESH_MS 10000
+#define STALE_MS 30000
 #define WRITE_MS 5000
 #define AGAIN_FIRST_MS 200	/* after trouble with the store */
 #define AGAIN_CAP_MS 10000
@@ -38,9 +39,9 @@ static bool answers(const struct entry *entry, const struct sl_source *source, c
 	return str_eq(entry->def->name, source->name) && (handle == NULL || str_eq(entry->handle, handle));
 }
 
-size_t credential_pool_candidates(struct credential_pool *pool, const struct sl_source *source, const char *handle,
-				  int64_t prefer, int64_t now_ms, struct credential *out, size_t max,
-				  int64_t *soonest_ms_r)
+size_t credential_pool_candidates(struct credential_pool *pool, const struct sl_source *source,
+				  const char *handle, int64_t prefer, int64_t now_ms, struct credential *out,
+				  size_t max, int64_t *soonest_ms_r)
 {
 	struct entry *first = prefer != 0 ? cache_find(pool, prefer) : NULL, *entry;
 	const struct group *group = cache_group(pool, source->name, handle);
@@ -48,10 +49,12 @@ size_t credential_pool_candidates(struct credential_pool *pool, const struct sl_
 	size_t count = 0;
 
 	*soonest_ms_r = INT64_MAX;
+	if (!cache_asked(pool, now_ms, soonest_ms_r))
+		return 0;
 	if (first != NULL && answers(first, source, handle) && usable(pool, first, now_ms) && count < max)
 		describe(first, &out[count++]);
-	for (node = group != NULL ? group->members.next : NULL; group != NULL && node != &group->members && count < max;
-	     node = node->next) {
+	for (node = group != NULL ? group->members.next : NULL;
+	     group != NULL && node != &group->members && count < max; node = node->next) {
 		entry = handle != NULL ? list_entry(node, struct entry, by_handle)
 				       : list_entry(node, struct entry, by_source);
 		if (usable(pool, entry, now_ms)) {
@@ -120,7 +123,8 @@ static void on_written(void *user, int64_t count, const struct error *err)
 	loop_timer_start(pool->write_timer, list_empty(&pool->changes) ? pool->options.write_ms : 0, 0);
 }
 
-static struct change *add_change(struct credential_pool *pool, int64_t id, enum store_credential_action action)
+static struct change *add_change(struct credential_pool *pool, int64_t id,
+				 enum store_credential_action action)
 {
 	struct change *change = mem_alloc(sizeof(*change));
 
@@ -284,7 +288,8 @@ void credential_pool_worked(struct credential_pool *pool, int64_t id)
 
 /* --- the pool --- */
 
-struct credential_pool *credential_pool_new(struct loop *loop, struct store *store, const struct credential_keys *keys,
+struct credential_pool *credential_pool_new(struct loop *loop, struct store *store,
+					    const struct credential_keys *keys,
 					    const struct sl_source *const *sources, size_t source_count,
 					    const struct credential_pool_options *options)
 {
@@ -301,6 +306,8 @@ struct credential_pool *credential_pool_new(struct loop *loop, struct store *sto
 	pool->options = *options;
 	if (pool->options.refresh_ms == 0)
 		pool->options.refresh_ms = REFRESH_MS;
+	if (pool->options.stale_ms == 0)
+		pool->options.stale_ms = STALE_MS;
 	if (pool->options.write_ms == 0)
 		pool->options.write_ms = WRITE_MS;
 	pool->entries = map_new();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The credentials of some sources, as one process knows them: a cache of the
- * store's rows, read again every ten seconds, and at once when one is missing.
+ * store's rows, read again every ten seconds while somebody asks, and at once when
+ * one is missing.
  * What is said of a credential (parked, disabled, worked) holds here at once and is
  * written to the store, so that all nodes share it; when the store is away it is
  * written later. Loop thread.
@@ -35,6 +36,7 @@ struct credential {
 
 struct credential_pool_options {	/* zeroed: the defaults */
 	int64_t refresh_ms;		/* 10000 */
+	int64_t stale_ms;		/* what was read longer ago is read again before it is used; 30000 */
 	int64_t write_ms;		/* between writes of when credentials were used; 5000 */
 	int64_t (*now_ms)(void);	/* tests: the wall clock */
 };
@@ -54,11 +56,12 @@ void credential_pool_free(struct credential_pool **pool);
  * Credentials of source that may be used at now_ms, least recently used first, at
  * most max. handle NULL: any of the source; else those of the handle alone. prefer:
  * an id that comes first if it may be used, 0 = none. When the answer is 0,
- * *soonest_ms_r is when the first that is parked may be used, INT64_MAX: there is none.
+ * *soonest_ms_r is when the first that is parked may be used, or what is known is no
+ * longer too old; INT64_MAX: there is none.
  */
-size_t credential_pool_candidates(struct credential_pool *pool, const struct sl_source *source, const char *handle,
-				  int64_t prefer, int64_t now_ms, struct credential *out, size_t max,
-				  int64_t *soonest_ms_r);
+size_t credential_pool_candidates(struct credential_pool *pool, const struct sl_source *source,
+				  const char *handle, int64_t prefer, int64_t now_ms, struct credential *out,
+				  size_t max, int64_t *soonest_ms_r);
 /*
  * There is none: reads the store again, if that was not just done. When to ask again;
  * INT64_MAX: the store has none either.

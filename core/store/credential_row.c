@@ -20,7 +20,8 @@ static void *copy_items(struct arena *arena, const void *items, size_t count, si
 	return copy;
 }
 
-struct store_credential *store_credentials_copy(struct arena *arena, const struct store_credential *rows, size_t count)
+struct store_credential *store_credentials_copy(struct arena *arena, const struct store_credential *rows,
+						size_t count)
 {
 	struct store_credential *copy = copy_items(arena, rows, count, sizeof(*rows));
 
@@ -36,7 +37,8 @@ struct store_credential *store_credentials_copy(struct arena *arena, const struc
 }
 
 struct store_credential_change *store_credential_changes_copy(struct arena *arena,
-							      const struct store_credential_change *changes, size_t count)
+							      const struct store_credential_change *changes,
+							      size_t count)
 {
 	struct store_credential_change *copy = copy_items(arena, changes, count, sizeof(*changes));
 

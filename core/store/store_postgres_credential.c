@@ -37,19 +37,23 @@ static void add_put(struct pg_request *request, const struct store_credential *r
 {
 	if (row->id > 0)
 		pg_add(request,
-		       "UPDATE credential SET idempotency_key = $1, source = $2, credentials = $3::jsonb, handle = $4,"
+		       "UPDATE credential SET idempotency_key = $1, source = $2, credentials = $3::jsonb, "
+		       "handle = $4,"
 		       " limits = $5, key_id = $6," AFRESH " WHERE id = $7 RETURNING id",
-		       "tttttti", row->idempotency_key, row->source, row->credentials, row->handle, row->limits,
-		       row->key_id, row->id);
+		       "tttttti", row->idempotency_key, row->source, row->credentials, row->handle,
+		       row->limits, row->key_id, row->id);
 	else
 		pg_add(request,
-		       "INSERT INTO credential (idempotency_key, source, credentials, handle, limits, key_id, enabled,"
-		       " data_access_expired, created_at, updated_at) VALUES ($1, $2, $3::jsonb, $4, $5, $6, true,"
+		       "INSERT INTO credential (idempotency_key, source, credentials, handle, limits, "
+		       "key_id, enabled,"
+		       " data_access_expired, created_at, updated_at) VALUES ($1, $2, $3::jsonb, $4, $5, $6, "
+		       "true,"
 		       " false, " PG_UTC_NOW ", " PG_UTC_NOW ") ON CONFLICT (idempotency_key) DO UPDATE"
-		       " SET source = excluded.source, credentials = excluded.credentials, handle = excluded.handle,"
+		       " SET source = excluded.source, credentials = excluded.credentials, handle = "
+		       "excluded.handle,"
 		       " limits = excluded.limits, key_id = excluded.key_id," AFRESH " RETURNING id",
-		       "tttttt", row->idempotency_key, row->source, row->credentials, row->handle, row->limits,
-		       row->key_id);
+		       "tttttt", row->idempotency_key, row->source, row->credentials, row->handle,
+		       row->limits, row->key_id);
 }
 
 static void put_start(struct pg_request *request)
@@ -70,8 +74,8 @@ static void put_answer(struct pg_request *request)
 	put->done(put->user, put->ids, request->err.code == ERR_NONE ? put->count : 0, &request->err);
 }
 
-void pg_credential_put(struct store *store, const struct store_credential *rows, size_t count, store_ids_fn *done,
-		       void *user)
+void pg_credential_put(struct store *store, const struct store_credential *rows, size_t count,
+		       store_ids_fn *done, void *user)
 {
 	struct put *put = pg_request_new(store, sizeof(*put), put_start, put_answer);
 
@@ -134,10 +138,14 @@ static void get_start(struct pg_request *request)
 	pg_add_limits(request);
 	pg_add(request,
 	       "SELECT id, idempotency_key, source, handle, credentials, key_id, limits, enabled::int,"
-	       " data_access_expired::int, " EPOCH_MS("disabled_till") ", " EPOCH_MS("last_used_at") ", reason,"
-	       " failures, " PG_TIME("created_at") ", " PG_TIME("updated_at") " FROM credential WHERE id > $1"
-	       " AND ($2::text[] IS NULL OR source = ANY ($2::text[]))"
-	       " AND ($3::bigint[] IS NULL OR id = ANY ($3::bigint[])) ORDER BY id LIMIT $4",
+	       " data_access_expired::int, " EPOCH_MS("disabled_till") ", " EPOCH_MS(
+		       "last_used_at") ", reason,"
+				       " failures, " PG_TIME("created_at") ", " PG_TIME(
+					       "updated_at") " FROM credential WHERE id > $1"
+							     " AND ($2::text[] IS NULL OR source = ANY "
+							     "($2::text[]))"
+							     " AND ($3::bigint[] IS NULL OR id = ANY "
+							     "($3::bigint[])) ORDER BY id LIMIT $4",
 	       "irri", get->after_id, get->sources, get->ids, get->limit);
 	pg_send(request, get_done);
 }
@@ -149,13 +157,14 @@ static void get_answer(struct pg_request *request)
 	get->done(get->user, get->rows, request->err.code == ERR_NONE ? get->count : 0, &request->err);
 }
 
-void pg_credential_read(struct store *store, const struct store_credential_filter *filter, store_credentials_fn *done,
-			void *user)
+void pg_credential_read(struct store *store, const struct store_credential_filter *filter,
+			store_credentials_fn *done, void *user)
 {
 	struct get *get = pg_request_new(store, sizeof(*get), get_start, get_answer);
 	struct arena *arena = get->request.arena;
 
-	get->sources = filter->source_count > 0 ? pg_texts(arena, filter->sources, filter->source_count) : NULL;
+	get->sources =
+		filter->source_count > 0 ? pg_texts(arena, filter->sources, filter->source_count) : NULL;
 	get->ids = filter->id_count > 0 ? pg_ints(arena, filter->ids, filter->id_count) : NULL;
 	get->after_id = filter->after_id;
 	get->limit = (int64_t)filter->limit;
@@ -179,13 +188,14 @@ static void add_change(struct pg_request *request, const struct store_credential
 {
 	switch (c->action) {
 	case STORE_CREDENTIAL_PARK:
-		pg_add(request, CHANGE("disabled_till = " AT ", reason = $3, failures = greatest(failures, $4)",
-				       " AND (disabled_till IS NULL OR disabled_till < " AT ")"),
+		pg_add(request,
+		       CHANGE("disabled_till = " AT ", reason = $3, failures = greatest(failures, $4)",
+			      " AND (disabled_till IS NULL OR disabled_till < " AT ")"),
 		       "iiti", c->id, c->at_ms, c->reason, c->failures);
 		break;
 	case STORE_CREDENTIAL_DISABLE:
-		pg_add(request, CHANGE("enabled = false, reason = $2", " AND enabled IS NOT false"), "it", c->id,
-		       c->reason);
+		pg_add(request, CHANGE("enabled = false, reason = $2", " AND enabled IS NOT false"), "it",
+		       c->id, c->reason);
 		break;
 	case STORE_CREDENTIAL_EXPIRE:
 		pg_add(request, CHANGE("enabled = false, data_access_expired = true, reason = $2",
@@ -193,10 +203,11 @@ static void add_change(struct pg_request *request, const struct store_credential
 		       "it", c->id, c->reason);
 		break;
 	case STORE_CREDENTIAL_ENABLE:
-		pg_add(request, CHANGE("enabled = true, data_access_expired = false, disabled_till = NULL,"
-				       " reason = NULL, failures = 0",
-				       " AND (enabled IS NOT true OR disabled_till IS NOT NULL OR failures > 0"
-				       " OR data_access_expired IS NOT false)"),
+		pg_add(request,
+		       CHANGE("enabled = true, data_access_expired = false, disabled_till = NULL,"
+			      " reason = NULL, failures = 0",
+			      " AND (enabled IS NOT true OR disabled_till IS NOT NULL OR failures > 0"
+			      " OR data_access_expired IS NOT false)"),
 		       "i", c->id);
 		break;
 	case STORE_CREDENTIAL_WORKED:
@@ -256,7 +267,8 @@ void pg_credential_change(struct store *store, const struct store_credential_cha
 			  store_count_fn *done, void *user)
 {
 	struct change *change = pg_request_new(store, sizeof(*change), change_start, pg_answer_count);
-	struct store_credential_change *copy = store_credential_changes_copy(change->count.request.arena, changes, count);
+	struct store_credential_change *copy =
+		store_credential_changes_copy(change->count.request.arena, changes, count);
 
 	qsort(copy, count, sizeof(*copy), compare);
 	change->changes = copy;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Credentials: writing, reading, and what is said for and against them. Store thread, but for the last part. */
+/* Credentials: writing, reading, and what is said for and against them. Store thread, but for the last part.
+ */
 #include "store/sqlite.h"
 
 #include <string.h>
@@ -26,20 +27,22 @@ static int put_row(struct sqlite_db *db, const struct store_credential *row, con
 		   struct error *err)
 {
 	if (row->id > 0)
-		return sqlite_integer(db, id_r, err,
-				      "UPDATE credential SET idempotency_key = ?1, source = ?2, credentials = ?3,"
-				      " handle = ?4, limits = ?5, key_id = ?6," AFRESH " WHERE id = ?8 RETURNING id",
-				      "ttttttti", row->idempotency_key, row->source, row->credentials, row->handle,
-				      row->limits, row->key_id, now, row->id);
-	return sqlite_integer(db, id_r, err,
-			      "INSERT INTO credential (idempotency_key, source, credentials, handle, limits, key_id,"
-			      " enabled, data_access_expired, created_at, updated_at)"
-			      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 0, ?7, ?7) ON CONFLICT (idempotency_key) DO UPDATE"
-			      " SET source = excluded.source, credentials = excluded.credentials,"
-			      " handle = excluded.handle, limits = excluded.limits, key_id = excluded.key_id," AFRESH
-			      " RETURNING id",
-			      "ttttttt", row->idempotency_key, row->source, row->credentials, row->handle, row->limits,
-			      row->key_id, now);
+		return sqlite_integer(
+			db, id_r, err,
+			"UPDATE credential SET idempotency_key = ?1, source = ?2, credentials = ?3,"
+			" handle = ?4, limits = ?5, key_id = ?6," AFRESH " WHERE id = ?8 RETURNING id",
+			"ttttttti", row->idempotency_key, row->source, row->credentials, row->handle,
+			row->limits, row->key_id, now, row->id);
+	return sqlite_integer(
+		db, id_r, err,
+		"INSERT INTO credential (idempotency_key, source, credentials, handle, limits, key_id,"
+		" enabled, data_access_expired, created_at, updated_at)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 0, ?7, ?7) ON CONFLICT (idempotency_key) DO UPDATE"
+		" SET source = excluded.source, credentials = excluded.credentials,"
+		" handle = excluded.handle, limits = excluded.limits, key_id = excluded.key_id," AFRESH
+		" RETURNING id",
+		"ttttttt", row->idempotency_key, row->source, row->credentials, row->handle, row->limits,
+		row->key_id, now);
 }
 
 static int put_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
@@ -103,7 +106,8 @@ static int get_run(struct sqlite_db *db, struct sqlite_request *request, struct 
 	struct get *get = (struct get *)request;
 	sqlite3_stmt *statement = sqlite_query(
 		db, err,
-		"SELECT id, idempotency_key, source, handle, credentials, key_id, limits, enabled, data_access_expired,"
+		"SELECT id, idempotency_key, source, handle, credentials, key_id, limits, enabled, "
+		"data_access_expired,"
 		" disabled_till, last_used_at, reason, failures, created_at, updated_at FROM credential"
 		" WHERE id > ?1 AND (?2 IS NULL OR source IN (SELECT value FROM json_each(?2)))"
 		" AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3))) ORDER BY id LIMIT ?4",
@@ -135,21 +139,23 @@ static int change_one(struct sqlite_db *db, const struct store_credential_change
 	clock_format_ms(at, c->at_ms);
 	switch (c->action) {
 	case STORE_CREDENTIAL_PARK:
-		return sqlite_run(db, err, CHANGE("disabled_till = ?3, reason = ?4, failures = max(failures, ?5)",
-						  " AND (disabled_till IS NULL OR disabled_till < ?3)"),
+		return sqlite_run(db, err,
+				  CHANGE("disabled_till = ?3, reason = ?4, failures = max(failures, ?5)",
+					 " AND (disabled_till IS NULL OR disabled_till < ?3)"),
 				  "ittti", c->id, now, at, c->reason, c->failures);
 	case STORE_CREDENTIAL_DISABLE:
-		return sqlite_run(db, err, CHANGE("enabled = 0, reason = ?3", " AND enabled IS NOT 0"), "itt", c->id,
-				  now, c->reason);
+		return sqlite_run(db, err, CHANGE("enabled = 0, reason = ?3", " AND enabled IS NOT 0"), "itt",
+				  c->id, now, c->reason);
 	case STORE_CREDENTIAL_EXPIRE:
 		return sqlite_run(db, err, CHANGE("enabled = 0, data_access_expired = 1, reason = ?3",
 						  " AND (enabled IS NOT 0 OR data_access_expired IS NOT 1)"),
 				  "itt", c->id, now, c->reason);
 	case STORE_CREDENTIAL_ENABLE:
-		return sqlite_run(db, err, CHANGE("enabled = 1, data_access_expired = 0, disabled_till = NULL,"
-						  " reason = NULL, failures = 0",
-						  " AND (enabled IS NOT 1 OR disabled_till IS NOT NULL OR failures > 0"
-						  " OR data_access_expired IS NOT 0)"),
+		return sqlite_run(db, err,
+				  CHANGE("enabled = 1, data_access_expired = 0, disabled_till = NULL,"
+					 " reason = NULL, failures = 0",
+					 " AND (enabled IS NOT 1 OR disabled_till IS NOT NULL OR failures > 0"
+					 " OR data_access_expired IS NOT 0)"),
 				  "it", c->id, now);
 	case STORE_CREDENTIAL_WORKED:
 		return sqlite_run(db, err, CHANGE("failures = 0, disabled_till = NULL, reason = NULL",
@@ -160,9 +166,11 @@ static int change_one(struct sqlite_db *db, const struct store_credential_change
 		return sqlite_run(db, err, "UPDATE credential SET last_used_at = ?2 WHERE id = ?1"
 				  " AND (last_used_at IS NULL OR last_used_at < ?2)", "it", c->id, at);
 	case STORE_CREDENTIAL_SEAL:
-		return sqlite_run(db, err, CHANGE("credentials = ?3, key_id = ?4, idempotency_key = ?5",
-						  " AND credentials = ?6"),
-				  "ittttt", c->id, now, c->credentials, c->key_id, c->idempotency_key, c->was);
+		return sqlite_run(db, err,
+				  CHANGE("credentials = ?3, key_id = ?4, idempotency_key = ?5",
+					 " AND credentials = ?6"),
+				  "ittttt", c->id, now, c->credentials, c->key_id, c->idempotency_key,
+				  c->was);
 	case STORE_CREDENTIAL_REMOVE:
 		return sqlite_run(db, err, "DELETE FROM credential WHERE id = ?1", "i", c->id);
 	}
@@ -195,8 +203,8 @@ static void put_answer(struct sqlite_request *request)
 	put->done(put->user, put->ids, request->err.code == ERR_NONE ? put->count : 0, &request->err);
 }
 
-void sqlite_credential_put(struct store *store, const struct store_credential *rows, size_t count, store_ids_fn *done,
-			   void *user)
+void sqlite_credential_put(struct store *store, const struct store_credential *rows, size_t count,
+			   store_ids_fn *done, void *user)
 {
 	struct put *put = sqlite_request_new(store, sizeof(*put), true, put_run, put_answer);
 
@@ -254,10 +262,11 @@ void sqlite_credential_read(struct store *store, const struct store_credential_f
 	sqlite_request_submit(&get->request);
 }
 
-void sqlite_credential_change(struct store *store, const struct store_credential_change *changes, size_t count,
-			      store_count_fn *done, void *user)
+void sqlite_credential_change(struct store *store, const struct store_credential_change *changes,
+			      size_t count, store_count_fn *done, void *user)
 {
-	struct change *change = sqlite_request_new(store, sizeof(*change), true, change_run, sqlite_answer_count);
+	struct change *change =
+		sqlite_request_new(store, sizeof(*change), true, change_run, sqlite_answer_count);
 
 	change->changes = store_credential_changes_copy(change->count.request.arena, changes, count);
 	change->change_count = count;

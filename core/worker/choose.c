@@ -61,13 +61,13 @@ int choose_init(struct worker *worker, struct error *err)
 	if (conf->credential_key == NULL)
 		return 0;
 	worker->credential_keys = mem_alloc(sizeof(*worker->credential_keys));
-	if (credential_keys_init(worker->credential_keys, conf->credential_key, conf->old_keys, conf->old_key_count,
-				 err) != 0)
+	if (credential_keys_init(worker->credential_keys, conf->credential_key, conf->old_keys,
+				 conf->old_key_count, err) != 0)
 		return -1;
 	sources = pool_sources(worker, &count);
 	if (count > 0)
-		worker->credentials = credential_pool_new(worker->loop, worker->store, worker->credential_keys, sources,
-							  count, &options);
+		worker->credentials = credential_pool_new(worker->loop, worker->store,
+							  worker->credential_keys, sources, count, &options);
 	return 0;
 }
 
@@ -97,11 +97,13 @@ static bool add_token(struct worker *worker, const struct sl_source *source, str
 	}
 	oauth_ask(worker->oauth, source->auth_name, own, credential->count, &answer);
 	if (answer.state == OAUTH_READY) {
-		members[credential->count] = (struct flow_pair){TOKEN_MEMBER, arena_strdup(scratch, answer.token), true};
+		members[credential->count] =
+			(struct flow_pair){TOKEN_MEMBER, arena_strdup(scratch, answer.token), true};
 		*credential = (struct flow_credential){members, credential->count + 1};
 		return true;
 	}
-	/* A static one that is refused is asked for again with each call: nobody can disable it but who wrote it. */
+	/* A static one that is refused is asked for again with each call: nobody can disable it but who wrote
+	 * it. */
 	if (answer.state == OAUTH_REFUSED && with->credential_id != 0)
 		credential_pool_disable(worker->credentials, with->credential_id, answer.reason);
 	if (answer.state == OAUTH_WAIT && answer.wait_ms < *wait_ms)
@@ -111,8 +113,8 @@ static bool add_token(struct worker *worker, const struct sl_source *source, str
 
 /* --- choosing --- */
 
-static void from_pool(const struct credential *credential, const char *base_url, const struct sl_source *source,
-		      struct arena *scratch, struct permission *out)
+static void from_pool(const struct credential *credential, const char *base_url,
+		      const struct sl_source *source, struct arena *scratch, struct permission *out)
 {
 	struct flow_pair *members = arena_alloc(scratch, (credential->count + 1) * sizeof(*members));
 
@@ -140,7 +142,8 @@ size_t choose(struct worker *worker, const struct sl_source *source, const struc
 
 	if (pooled)
 		count = credential_pool_candidates(worker->credentials, source, flow_call_handle(call),
-						   flow_call_credential(call), now_ms, found, CHOOSE_MAX, &soonest_ms);
+						   flow_call_credential(call), now_ms, found, CHOOSE_MAX,
+						   &soonest_ms);
 	if (pooled && count == 0 && !has_fixed && soonest_ms == INT64_MAX)
 		soonest_ms = credential_pool_look(worker->credentials, now_ms);
 	for (size_t i = 0; i < count; i++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pool over a real store: choosing, parking, disabling, and what other processes say. The wall clock is the test's. */
+/* The pool over a real store: choosing, parking, disabling, and what other processes say. The wall clock is
+ * the test's. */
 #include "store_fixture.h"
 
 #include <stdlib.h>
@@ -40,7 +41,8 @@ static void turn(struct test *t)
 
 static size_t candidates(struct test *t, const char *handle, int64_t prefer)
 {
-	return credential_pool_candidates(t->pool, &t->source, handle, prefer, now_ms, t->found, 8, &t->soonest);
+	return credential_pool_candidates(t->pool, &t->source, handle, prefer, now_ms, t->found, 8,
+					  &t->soonest);
 }
 
 /* Until so many may be used. */
@@ -55,13 +57,15 @@ static void expect(struct test *t, size_t count)
 	}
 }
 
-static int64_t put_sealed(struct test *t, const struct credential_keys *keys, const char *secret, const char *handle)
+static int64_t put_sealed(struct test *t, const struct credential_keys *keys, const char *secret,
+			  const char *handle)
 {
 	const struct credential_member member = {"key", secret, true};
-	struct store_credential row = {
-		.idempotency_key = arena_printf(t->fx->arena, "%s:%s", t->fx->flow, secret), .source = t->fx->flow,
-		.handle = handle, .limits = "5/s"
-	};
+	struct store_credential row = {.idempotency_key =
+					       arena_printf(t->fx->arena, "%s:%s", t->fx->flow, secret),
+				       .source = t->fx->flow,
+				       .handle = handle,
+				       .limits = "5/s"};
 	struct buf sealed;
 	int64_t id;
 
@@ -84,7 +88,8 @@ static struct store_credential stored(struct test *t, int64_t id)
 	struct store_credential *rows;
 	size_t count;
 
-	assert_good(t->fx, store_sync_credential_read(t->fx->sync, &filter, t->fx->arena, &rows, &count, &t->fx->err));
+	assert_good(t->fx, store_sync_credential_read(t->fx->sync, &filter, t->fx->arena, &rows, &count,
+						      &t->fx->err));
 	assert_int_equal(count, 1);
 	return rows[0];
 }
@@ -100,10 +105,11 @@ static void change(struct test *t, enum store_credential_action action, int64_t 
 
 static void open_pool(struct test *t, int64_t refresh_ms)
 {
-	const struct credential_pool_options options = {.refresh_ms = refresh_ms, .write_ms = 10, .now_ms = fake_now};
+	const struct credential_pool_options options = {
+		.refresh_ms = refresh_ms, .write_ms = 10, .now_ms = fake_now};
 
-	t->pool = credential_pool_new(store_sync_loop(t->fx->sync), store_sync_store(t->fx->sync), &t->keys, t->sources, 1,
-				      &options);
+	t->pool = credential_pool_new(store_sync_loop(t->fx->sync), store_sync_store(t->fx->sync), &t->keys,
+				      t->sources, 1, &options);
 }
 
 static int setup(void **state)
@@ -229,7 +235,8 @@ static void a_time_that_was_told_is_kept(void **state)
 static void disabled_is_disabled_everywhere(void **state)
 {
 	struct test *t = *state;
-	int64_t a = put(t, "secret-a", NULL), b = put(t, "secret-b", NULL), end = clock_mono_ms() + DEADLINE_MS;
+	int64_t a = put(t, "secret-a", NULL), b = put(t, "secret-b", NULL),
+		end = clock_mono_ms() + DEADLINE_MS;
 
 	open_pool(t, 10);
 	expect(t, 2);
@@ -278,6 +285,25 @@ static void what_is_missing_is_looked_for(void **state)
 	expect(t, 1);
 }
 
+static void what_is_old_is_read_before_it_is_used(void **state)
+{
+	const struct credential_pool_options options = {.refresh_ms = NEVER_MS, .stale_ms = 50, .now_ms = fake_now};
+	struct test *t = *state;
+	int64_t end = clock_mono_ms() + DEADLINE_MS;
+	size_t count = 1;
+
+	put(t, "secret-a", NULL);
+	t->pool = credential_pool_new(store_sync_loop(t->fx->sync), store_sync_store(t->fx->sync), &t->keys,
+				      t->sources, 1, &options);
+	expect(t, 1);
+	put(t, "secret-b", NULL);
+	while ((count = candidates(t, NULL, 0)) == 1 && clock_mono_ms() < end)
+		turn(t);
+	assert_int_equal(count, 0);
+	assert_true(t->soonest > now_ms && t->soonest < now_ms + 1000);
+	expect(t, 2);
+}
+
 static void what_no_key_opens_is_not_used(void **state)
 {
 	struct test *t = *state;
@@ -304,9 +330,10 @@ static void a_long_list_is_read_in_pages(void **state)
 
 	for (int i = 0; i < 2500; i++)
 		rows[i] = (struct store_credential){
-			.idempotency_key = arena_printf(t->fx->arena, "%s:%d", t->fx->flow, i), .source = t->fx->flow,
-			.handle = arena_printf(t->fx->arena, "handle-%d", i), .credentials = "{\"key\": \"in-clear\"}"
-		};
+			.idempotency_key = arena_printf(t->fx->arena, "%s:%d", t->fx->flow, i),
+			.source = t->fx->flow,
+			.handle = arena_printf(t->fx->arena, "handle-%d", i),
+			.credentials = "{\"key\": \"in-clear\"}"};
 	assert_good(t->fx, store_sync_credential_put(t->fx->sync, rows, 2500, ids, &t->fx->err));
 	open_pool(t, NEVER_MS);
 	while (candidates(t, "handle-2499", 0) == 0 && clock_mono_ms() < end)
@@ -327,6 +354,7 @@ int main(int argc, char **argv)
 		POOL_CASE(a_time_that_was_told_is_kept),
 		POOL_CASE(disabled_is_disabled_everywhere),
 		POOL_CASE(what_is_missing_is_looked_for),
+		POOL_CASE(what_is_old_is_read_before_it_is_used),
 		POOL_CASE(what_no_key_opens_is_not_used),
 		POOL_CASE(a_long_list_is_read_in_pages),
 	};

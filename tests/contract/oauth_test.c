@@ -34,9 +34,9 @@ struct test {
 	struct oauth_answer answer;
 };
 
-static const struct credential_member members[] = {
-	{"client_id", "the-client", true}, {"client_secret", "s&cret", true}, {"refresh_token", "1//refresh", true}
-};
+static const struct credential_member members[] = {{"client_id", "the-client", true},
+						   {"client_secret", "s&cret", true},
+						   {"refresh_token", "1//refresh", true}};
 
 static void handler(void *data, struct httpd_request *request)
 {
@@ -46,8 +46,8 @@ static void handler(void *data, struct httpd_request *request)
 	(void)data;
 	pthread_mutex_lock(&lock);
 	requests++;
-	str_format(asked, sizeof(asked), "%s %s %s", httpd_method(request), httpd_header_in(request, "Content-Type"),
-		   httpd_body(request, &len));
+	str_format(asked, sizeof(asked), "%s %s %s", httpd_method(request),
+		   httpd_header_in(request, "Content-Type"), httpd_body(request, &len));
 	reply.status = answer_status;
 	reply.body = mem_strdup(answer_body);
 	reply.len = strlen(answer_body);
@@ -136,8 +136,9 @@ static void a_token_is_fetched_once_and_kept(void **state)
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(ask_through(t), OAUTH_READY);
 	assert_int_equal(asked_times(), 1);
-	assert_string_equal(asked, "POST application/x-www-form-urlencoded grant_type=refresh_token&client_id=the-client"
-				   "&client_secret=s%26cret&refresh_token=1%2F%2Frefresh");
+	assert_string_equal(
+		asked, "POST application/x-www-form-urlencoded grant_type=refresh_token&client_id=the-client"
+		       "&client_secret=s%26cret&refresh_token=1%2F%2Frefresh");
 }
 
 static void a_token_that_ends_soon_is_fetched_anew(void **state)
@@ -151,7 +152,8 @@ static void a_token_that_ends_soon_is_fetched_anew(void **state)
 	do {
 		loop_run_once(t->loop, 20);
 		ask(t);
-	} while ((t->answer.state != OAUTH_READY || str_eq(t->answer.token, "short")) && clock_mono_ms() < end);
+	} while ((t->answer.state != OAUTH_READY || str_eq(t->answer.token, "short")) &&
+		 clock_mono_ms() < end);
 	assert_int_equal(t->answer.state, OAUTH_READY);
 	assert_string_equal(t->answer.token, "next");
 	assert_int_equal(asked_times(), 2);
@@ -161,7 +163,8 @@ static void an_invalid_grant_is_told_once(void **state)
 {
 	struct test *t = *state;
 
-	answers(400, "{\"error\":\"invalid_grant\",\"error_description\":\"Token 1//refresh has been revoked.\"}");
+	answers(400,
+		"{\"error\":\"invalid_grant\",\"error_description\":\"Token 1//refresh has been revoked.\"}");
 	assert_int_equal(ask_through(t), OAUTH_REFUSED);
 	assert_string_equal(t->answer.reason, "the token server refuses it: invalid_grant");
 	answers(200, "{\"access_token\":\"again\"}");

@@ -11,11 +11,13 @@
 /* A credential of the test's own source. */
 static struct store_credential credential_of(struct fixture *fx, const char *name)
 {
-	return (struct store_credential){
-		.idempotency_key = arena_printf(fx->arena, "%s:%s", fx->flow, name), .source = fx->flow, .handle = "h",
-		.credentials = arena_printf(fx->arena, "{\"sealed\": \"v1:k:%s\"}", name), .key_id = "k",
-		.limits = "100/30s"
-	};
+	return (struct store_credential){.idempotency_key = arena_printf(fx->arena, "%s:%s", fx->flow, name),
+					 .source = fx->flow,
+					 .handle = "h",
+					 .credentials =
+						 arena_printf(fx->arena, "{\"sealed\": \"v1:k:%s\"}", name),
+					 .key_id = "k",
+					 .limits = "100/30s"};
 }
 
 static int64_t put(struct fixture *fx, const char *name)
@@ -65,7 +67,8 @@ static void put_keeps_all_and_replaces_by_key(void **state)
 	assert_int_equal(found->disabled_till_ms, 0);
 	assert_int_equal(found->last_used_ms, 0);
 	assert_non_null(found->created_at);
-	change(fx, (struct store_credential_change){.action = STORE_CREDENTIAL_EXPIRE, .id = first, .reason = "old"});
+	change(fx, (struct store_credential_change){
+			   .action = STORE_CREDENTIAL_EXPIRE, .id = first, .reason = "old"});
 	rows[0] = credential_of(fx, "a");
 	rows[0].handle = NULL;
 	rows[0].credentials = "{\"sealed\": \"v1:k:new\"}";
@@ -137,8 +140,11 @@ static void parking_is_never_shortened(void **state)
 {
 	struct fixture *fx = *state;
 	int64_t until = clock_wall_ms() + 3600000;
-	struct store_credential_change park = {.action = STORE_CREDENTIAL_PARK, .id = put(fx, "a"), .at_ms = until,
-					       .failures = 2, .reason = "429"};
+	struct store_credential_change park = {.action = STORE_CREDENTIAL_PARK,
+					       .id = put(fx, "a"),
+					       .at_ms = until,
+					       .failures = 2,
+					       .reason = "429"};
 	struct store_credential *row;
 
 	assert_int_equal(change(fx, park), 1);
@@ -150,20 +156,27 @@ static void parking_is_never_shortened(void **state)
 	assert_int_equal(row->failures, 2);
 	assert_string_equal(row->reason, "429");
 	/* It worked, while it is parked: said of what was under way. */
-	assert_int_equal(change(fx, (struct store_credential_change){.action = STORE_CREDENTIAL_WORKED, .id = park.id}), 0);
-	assert_int_equal(change(fx, (struct store_credential_change){.action = STORE_CREDENTIAL_ENABLE, .id = park.id}), 1);
+	assert_int_equal(change(fx, (struct store_credential_change){.action = STORE_CREDENTIAL_WORKED,
+								     .id = park.id}),
+			 0);
+	assert_int_equal(change(fx, (struct store_credential_change){.action = STORE_CREDENTIAL_ENABLE,
+								     .id = park.id}),
+			 1);
 	row = all(fx, 1);
 	assert_true(row->disabled_till_ms == 0 && row->failures == 0 && row->reason == NULL);
 	park.at_ms = clock_wall_ms() - 1000;
 	assert_int_equal(change(fx, park), 1);
-	assert_int_equal(change(fx, (struct store_credential_change){.action = STORE_CREDENTIAL_WORKED, .id = park.id}), 1);
+	assert_int_equal(change(fx, (struct store_credential_change){.action = STORE_CREDENTIAL_WORKED,
+								     .id = park.id}),
+			 1);
 	assert_int_equal(all(fx, 1)->failures, 0);
 }
 
 static void disabling_stays_until_enabled(void **state)
 {
 	struct fixture *fx = *state;
-	struct store_credential_change disable = {.action = STORE_CREDENTIAL_DISABLE, .id = put(fx, "a"), .reason = "401"};
+	struct store_credential_change disable = {
+		.action = STORE_CREDENTIAL_DISABLE, .id = put(fx, "a"), .reason = "401"};
 
 	assert_int_equal(change(fx, disable), 1);
 	assert_int_equal(change(fx, disable), 0);

@@ -80,13 +80,14 @@ class Pool(Daemon):
 
     def run(self, flow, *tasks):
         """Runs tasks of these parameters to their end; how many ended how."""
-        before = self.store("SELECT coalesce(max(id), 0) FROM scrape_request_log")[0][0]
-        for task in tasks:
-            self.submit(flow, *(f"{name}={value}" for name, value in task.items()))
+        now = time.strftime("%Y-%m-%d %H:%M:%S.000", time.gmtime())
+        first = min(self.change("INSERT INTO scrape_request_log (flow, platform, params, status, priority, max_attempts,"
+                                " created_at) VALUES (?, 'INSTAGRAM', ?, 'PENDING', 1, 2, ?)", flow, json.dumps(task),
+                                now) for task in tasks)
 
         def over():
             self.alive()
-            rows = self.store("SELECT status FROM scrape_request_log WHERE id > ?", before)
+            rows = self.store("SELECT status FROM scrape_request_log WHERE id >= ?", first)
             return rows if all(row[0] in ("COMPLETE", "FAILED") for row in rows) else None
         return collections.Counter(row[0] for row in poll("tasks to end", over))
 
@@ -151,7 +152,6 @@ def test_401_disables_for_good(pool):
     assert daemon.credentials()[good]["last_used_at"]
     # Nothing is left: the next call says so, and who enables it is heard.
     daemon.ctl("credential", "disable", str(good), "--reason", "by the test")
-    time.sleep(0.1)
     poll("the worker to notice", lambda: daemon.run(HANDLE, {"handle": daemon.handles(1, 20)[0]}) == {"FAILED": 1})
     daemon.ctl("credential", "enable", str(good))
     poll("the worker to notice", lambda: daemon.run(HANDLE, {"handle": daemon.handles(1, 21)[0]}) == {"COMPLETE": 1})
@@ -181,6 +181,8 @@ def test_pages_keep_their_credential(pool):
     daemon = pool({HANDLE: "{concurrency: 4, sources: [%s]}" % ARRAYBOBO})
     for text in ("good-secret-one", "good-secret-two", "good-secret-three"):
         daemon.add(ARRAYBOBO, "X-RapidAPI-Key", text)
+    tried = daemon.ctl("flow", "try", HANDLE, f"handle={daemon.handles(1, 30)[0]}").stdout
+    assert '"X-RapidAPI-Key":"***"' in tried and '"kind":"result"' in tried
     daemon.start()
     assert daemon.run(HANDLE, *({"handle": handle} for handle in daemon.handles(12))) == {"COMPLETE": 12}
     pages = collections.defaultdict(list)
