@@ -17,6 +17,7 @@
 #define EARLY_MS 60000			/* a token this near its end is fetched anew */
 #define LIFE_S 300			/* of one whose life the server does not tell */
 #define LIFE_MAX_S 86400
+#define FRESH_MS 5000			/* a token so new is not the one that was refused */
 #define LOOKING_MS 50			/* while it is fetched, ask again after so long */
 #define AGAIN_FIRST_MS 1000
 #define AGAIN_CAP_MS 60000
@@ -32,6 +33,7 @@ struct token {
 	struct http_transfer *transfer;
 	char *text;			/* owned; NULL: none */
 	int64_t until_ms;		/* loop time: the text is good so long, or nothing is tried before */
+	int64_t fetched_ms;		/* loop time */
 	bool refused;
 	char reason[200];
 	struct backoff trouble;
@@ -132,6 +134,7 @@ static void take(struct token *token, const struct json *root)
 	life_ms = (life_s < 1 ? 1 : life_s > LIFE_MAX_S ? LIFE_MAX_S : life_s) * 1000;
 	forget_text(token);
 	token->text = mem_strdup(text);
+	token->fetched_ms = loop_now_ms(token->oauth->loop);
 	token->until_ms =
 		loop_now_ms(token->oauth->loop) + (life_ms > 2 * EARLY_MS ? life_ms - EARLY_MS : life_ms / 2);
 	backoff_reset(&token->trouble);
@@ -211,6 +214,16 @@ static void token_name(char name[SHA256_TEXT_SIZE], const char *url, const struc
 	secret_wipe(&all);
 }
 
+static bool complete(const struct credential_member *members, size_t count, const char **missing_r)
+{
+	for (size_t i = 0; i < NEEDED; i++) {
+		*missing_r = needed[i];
+		if (member(members, count, needed[i]) == NULL)
+			return false;
+	}
+	return true;
+}
+
 static struct token *token_make(struct oauth *oauth, const char *name)
 {
 	struct token *token = map_get(oauth->tokens, name);
@@ -231,14 +244,13 @@ void oauth_ask(struct oauth *oauth, const char *url, const struct credential_mem
 {
 	int64_t now = loop_now_ms(oauth->loop);
 	char name[SHA256_TEXT_SIZE];
+	const char *missing;
 	struct token *token;
 
 	*answer = (struct oauth_answer){.state = OAUTH_WAIT, .wait_ms = LOOKING_MS};
-	for (size_t i = 0; i < NEEDED; i++) {
-		if (member(members, count, needed[i]) != NULL)
-			continue;
+	if (!complete(members, count, &missing)) {
 		answer->state = OAUTH_REFUSED;
-		str_format(answer->reason, sizeof(answer->reason), "it has no %s", needed[i]);
+		str_format(answer->reason, sizeof(answer->reason), "it has no %s", missing);
 		return;
 	}
 	token_name(name, url, members, count);
@@ -258,4 +270,20 @@ void oauth_ask(struct oauth *oauth, const char *url, const struct credential_mem
 		forget_text(token);
 		fetch(token, url, members, count);
 	}
+}
+
+void oauth_renew(struct oauth *oauth, const char *url, const struct credential_member *members, size_t count)
+{
+	char name[SHA256_TEXT_SIZE];
+	const char *missing;
+	struct token *token;
+
+	if (!complete(members, count, &missing))
+		return;
+	token_name(name, url, members, count);
+	token = map_get(oauth->tokens, name);
+	if (token == NULL || token->text == NULL || loop_now_ms(oauth->loop) - token->fetched_ms < FRESH_MS)
+		return;
+	forget_text(token);
+	token->until_ms = 0;
 }

@@ -35,5 +35,10 @@ void oauth_free(struct oauth **oauth);
 /* members: refresh_token, client_id, client_secret; url: where they are exchanged. */
 void oauth_ask(struct oauth *oauth, const char *url, const struct credential_member *members, size_t count,
 	       struct oauth_answer *answer);
+/*
+ * The upstream refused an access token: the next one who asks gets another, unless
+ * this one was fetched only just now and whoever was refused had an older one.
+ */
+void oauth_renew(struct oauth *oauth, const char *url, const struct credential_member *members, size_t count);
 
 #endif

@@ -7,6 +7,7 @@
 #include "conf/model.h"
 #include "credential/oauth.h"
 #include "credential/pool.h"
+#include "log/log.h"
 #include "plugin/plugin.h"
 #include "setup/engine.h"
 #include "worker/internal.h"
@@ -95,6 +96,9 @@ static bool add_token(struct worker *worker, const struct sl_source *source, str
 		members[i] = credential->members[i];
 		own[i] = (struct credential_member){members[i].name, members[i].value, true};
 	}
+	/* Nothing to exchange: an anonymous source. */
+	if (credential->count == 0)
+		return true;
 	oauth_ask(worker->oauth, source->auth_name, own, credential->count, &answer);
 	if (answer.state == OAUTH_READY) {
 		members[credential->count] =
@@ -102,13 +106,46 @@ static bool add_token(struct worker *worker, const struct sl_source *source, str
 		*credential = (struct flow_credential){members, credential->count + 1};
 		return true;
 	}
-	/* A static one that is refused is asked for again with each call: nobody can disable it but who wrote
-	 * it. */
 	if (answer.state == OAUTH_REFUSED && with->credential_id != 0)
 		credential_pool_disable(worker->credentials, with->credential_id, answer.reason);
+	/* A static one goes on without: the request that cannot be built retires it, as any refusal does. */
+	if (answer.state == OAUTH_REFUSED && with->credential_id == 0) {
+		log_error("credential of flows.yaml: source=%s: %s", source->name, answer.reason);
+		return true;
+	}
 	if (answer.state == OAUTH_WAIT && answer.wait_ms < *wait_ms)
 		*wait_ms = answer.wait_ms;
 	return false;
+}
+
+bool choose_renew(struct worker *worker, const struct flow_call *engine)
+{
+	struct call *call = flow_call_user(engine);
+	const struct sl_source *source = flow_call_source(engine);
+	struct flow_credential fixed;
+	struct credential_member *own;
+	struct credential found;
+	struct arena *scratch;
+	const char *base_url;
+
+	if (source == NULL || source->auth != SL_AUTH_OAUTH2 || call->renewed)
+		return false;
+	call->renewed = true;
+	if (flow_call_credential(engine) != 0) {
+		if (worker->credentials != NULL &&
+		    credential_pool_find(worker->credentials, flow_call_credential(engine), &found))
+			oauth_renew(worker->oauth, source->auth_name, found.members, found.count);
+		return true;
+	}
+	scratch = arena_new();
+	if (engine_credential(worker->conf, source, scratch, &base_url, &fixed)) {
+		own = arena_alloc(scratch, (fixed.count + 1) * sizeof(*own));
+		for (size_t i = 0; i < fixed.count; i++)
+			own[i] = (struct credential_member){fixed.members[i].name, fixed.members[i].value, true};
+		oauth_renew(worker->oauth, source->auth_name, own, fixed.count);
+	}
+	arena_free(&scratch);
+	return true;
 }
 
 /* --- choosing --- */

@@ -133,6 +133,7 @@ struct call {
 	struct http_transfer *transfer;
 	struct loop_timer *timer;	/* page delay, back-off, waiting for permission */
 	bool looking_up;		/* a store request refers to it */
+	bool renewed;			/* it was refused, and went on with another access token */
 };
 
 /* --- task.c --- */
@@ -183,6 +184,12 @@ void choose_fini(struct worker *worker);
  */
 size_t choose(struct worker *worker, const struct sl_source *source, const struct flow_call *call,
 	      struct arena *scratch, struct permission *out, int64_t *wait_ms_r);
+
+/*
+ * The upstream refused the call's credential. true: only its access token may have
+ * been at fault, and another is fetched; a call gets that once.
+ */
+bool choose_renew(struct worker *worker, const struct flow_call *engine);
 
 /* --- commit.c --- */
 /* Queues the task's commit: end, data and so on are set in it. */

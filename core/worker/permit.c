@@ -203,6 +203,8 @@ void permit_retire(struct worker *worker, const struct flow_call *call)
 	int64_t id = flow_call_credential(call);
 	struct buf name;
 
+	if (choose_renew(worker, call))
+		return;
 	if (id != 0 && worker->credentials != NULL) {
 		credential_pool_disable(worker->credentials, id, refusal(call));
 		return;

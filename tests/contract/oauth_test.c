@@ -159,6 +159,27 @@ static void a_token_that_ends_soon_is_fetched_anew(void **state)
 	assert_int_equal(asked_times(), 2);
 }
 
+static void a_refused_token_is_renewed_when_it_is_no_new_one(void **state)
+{
+	struct test *t = *state;
+	int64_t begin;
+
+	answers(200, "{\"access_token\":\"first\",\"expires_in\":3600}");
+	assert_int_equal(ask_through(t), OAUTH_READY);
+	answers(200, "{\"access_token\":\"second\",\"expires_in\":3600}");
+	/* Whoever was refused just now had an older one. */
+	oauth_renew(t->oauth, t->url, members, 3);
+	assert_int_equal(ask_through(t), OAUTH_READY);
+	assert_string_equal(t->answer.token, "first");
+	for (begin = clock_mono_ms(); clock_mono_ms() < begin + 5100; )
+		loop_run_once(t->loop, 50);
+	oauth_renew(t->oauth, t->url, members, 3);
+	assert_int_equal(ask_through(t), OAUTH_READY);
+	assert_string_equal(t->answer.token, "second");
+	assert_int_equal(asked_times(), 2);
+	oauth_renew(t->oauth, t->url, members, 2);
+}
+
 static void an_invalid_grant_is_told_once(void **state)
 {
 	struct test *t = *state;
@@ -225,6 +246,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		OAUTH_CASE(a_token_is_fetched_once_and_kept),
 		OAUTH_CASE(a_token_that_ends_soon_is_fetched_anew),
+		OAUTH_CASE(a_refused_token_is_renewed_when_it_is_no_new_one),
 		OAUTH_CASE(an_invalid_grant_is_told_once),
 		OAUTH_CASE(trouble_is_waited_for),
 		OAUTH_CASE(a_credential_without_its_members_is_refused),
