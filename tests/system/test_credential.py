@@ -5,16 +5,19 @@ The warehouse is away in all of these: what was committed stays in the outbox.
 """
 import collections
 import csv
+import http.server
 import json
 import os
 import secrets
 import sqlite3
+import subprocess
+import threading
 import time
 import urllib.request
 
 import pytest
 
-from harness import Daemon, Sim, poll
+from harness import SOURCE, Daemon, Sim, poll
 
 FAST = "tasks: {lease: 5s}\ncalls: {retries: 1}\nrestart: {first: 50ms, cap: 500ms}\nlog: {level: debug}\n"
 HANDLE = "refresh_profile_by_handle"
@@ -284,6 +287,80 @@ def test_graph_tokens_are_inspected(pool):
         "fine": ("usable", False), "expired": ("disabled", True), "scopeless": ("disabled", False),
         "bad": ("disabled", False)}
     assert daemon.ctl("credential", "test", str(numbers["fine"])).returncode == 0
+
+
+class Tokens(http.server.BaseHTTPRequestHandler):
+    """A token server and an API: the API takes the newest token alone."""
+    tokens, grants, refusals = [], True, 0
+
+    def answer(self, status, body):
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_POST(self):
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if not Tokens.grants or "refresh_token=refresh-secret" not in form:
+            self.answer(400, {"error": "invalid_grant", "error_description": form})
+            return
+        Tokens.tokens.append(f"token-secret-{len(Tokens.tokens)}")
+        self.answer(200, {"access_token": Tokens.tokens[-1], "expires_in": 3600, "token_type": "Bearer"})
+
+    def do_GET(self):
+        good = Tokens.tokens and self.headers["Authorization"] == f"Bearer {Tokens.tokens[-1]}"
+        Tokens.refusals += not good
+        self.answer(200 if good else 401, {})
+
+    def log_message(self, *words):
+        pass
+
+
+def test_oauth_tokens_are_fetched_and_renewed(pool, tmp_path):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tokens)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    plugins = tmp_path / "plugins"
+    plugins.mkdir(mode=0o755)
+    compiler = os.environ.get("CC", "cc").split()[0]
+    subprocess.run([compiler, "-shared", "-fPIC", "-Wl,-z,defs", "-I", os.path.join(SOURCE, "include"),
+                    f'-DTOKEN_URL="{url}/token"', f'-DBASE_URL="{url}"', "-o", str(plugins / "worker_oauth.so"),
+                    os.path.join(SOURCE, "tests", "modules", "worker_oauth.c")], check=True)
+    daemon = pool({"worker_oauth": "{}"})
+    daemon.environment["SLUICE_PLUGIN_PATH"] = str(plugins)
+    with open(daemon.config) as file:
+        text = file.read()
+    # This plugin's source alone, and no sinks.
+    text = text[:text.index("\nsources:")] + "\nflows:\n  worker_oauth: {}\nsinks: {}\n"
+    with open(daemon.config, "w") as file:
+        file.write(text)
+    number = daemon.add("worker_oauth", "refresh_token", "refresh-secret",
+                        f"client_id=@{daemon.secret('i', 'oauth-hush-id')}",
+                        f"client_secret=@{daemon.secret('s', 'oauth-hush-text')}")
+    daemon.start()
+    assert daemon.run("worker_oauth", *[{}] * 5) == {"COMPLETE": 5}
+    assert len(Tokens.tokens) == 1 and Tokens.refusals == 0
+    # Five seconds later the API wants another token than the one that was given.
+    time.sleep(5.5)
+    Tokens.tokens.append("a token of somebody else")
+    assert daemon.run("worker_oauth", {}) == {"COMPLETE": 1}
+    assert len(Tokens.tokens) == 3 and Tokens.refusals == 1
+    daemon.secrets += Tokens.tokens
+    assert daemon.ctl("credential", "test", str(number)).returncode == 0
+    # The grant is gone: nothing is asked any more, and the reason is known.
+    Tokens.grants = False
+    done = daemon.ctl("credential", "test", str(number), check=False)
+    assert done.returncode == 1 and "invalid_grant" in done.stdout
+    assert daemon.credentials()[number]["state"] == "disabled"
+    daemon.ctl("credential", "enable", str(number))
+    daemon.stop()
+    daemon.start()
+    assert daemon.run("worker_oauth", {}) == {"FAILED": 1}
+    poll("it to be disabled", lambda: daemon.credentials()[number]["state"] == "disabled")
+    assert "invalid_grant" in daemon.credentials()[number]["reason"]
+    server.shutdown()
+    server.server_close()
 
 
 def test_the_command_line_takes_no_secret(pool):
