@@ -15,6 +15,7 @@
 #include "plugin/store_table.h"
 #include "setup/engine.h"
 #include "store/store_sync.h"
+#include "vault.h"
 
 #define LOOKUP_ROWS 1000
 
@@ -190,6 +191,22 @@ static bool usable(const struct try *try, const struct sl_source *source)
 	return true;
 }
 
+/* One of the pool. OAuth 2.0 wants an access token first, which is not fetched here. */
+static bool from_pool(struct try *try, const struct sl_source *source, const struct flow_call *call,
+		      struct flow_credential *credential)
+{
+	struct flow_pair *members;
+	struct vault_item item;
+
+	if (source->auth == SL_AUTH_OAUTH2 || !vault_pick(try->ctl, source, flow_call_handle(call), &item))
+		return false;
+	members = arena_alloc(try->ctl->arena, item.count * sizeof(*members));
+	for (size_t i = 0; i < item.count; i++)
+		members[i] = (struct flow_pair){ item.members[i].name, item.members[i].value, item.members[i].secret };
+	*credential = (struct flow_credential){ members, item.count };
+	return true;
+}
+
 /* Chooses a source and what it is asked with; false when none is left. */
 static bool choose(struct try *try, struct flow_call *call, const char **base_url,
 		   struct flow_credential *credential)
@@ -206,6 +223,8 @@ static bool choose(struct try *try, struct flow_call *call, const char **base_ur
 			continue;
 		has = engine_credential(try->ctl->setup.conf, sources[i], try->ctl->arena, base_url,
 					credential);
+		if (!has && try->replay == NULL && other == NULL)
+			has = from_pool(try, sources[i], call, credential);
 		if (!has && try->replay == NULL && other == NULL) {
 			try_error(try, call,
 				  "%s has no credential: configure one and name the file with -f FILE",

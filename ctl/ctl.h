@@ -145,6 +145,8 @@ extern const struct ctl_option submit_options[], task_list_options[], flow_try_o
 extern const struct ctl_option schema_show_options[];
 extern const struct ctl_option dead_list_options[], dead_show_options[], dead_replay_options[],
 	dead_drop_options[];
+extern const struct ctl_option credential_add_options[], credential_disable_options[], credential_list_options[],
+	credential_park_options[], credential_remove_options[], credential_test_options[];
 int cmd_submit(struct ctl *ctl);
 int cmd_task_list(struct ctl *ctl);
 int cmd_task_show(struct ctl *ctl);
@@ -167,5 +169,15 @@ int cmd_dead_list(struct ctl *ctl);
 int cmd_dead_show(struct ctl *ctl);
 int cmd_dead_replay(struct ctl *ctl);
 int cmd_dead_drop(struct ctl *ctl);
+int cmd_credential_add(struct ctl *ctl);
+int cmd_credential_list(struct ctl *ctl);
+int cmd_credential_show(struct ctl *ctl);
+int cmd_credential_test(struct ctl *ctl);
+int cmd_credential_enable(struct ctl *ctl);
+int cmd_credential_disable(struct ctl *ctl);
+int cmd_credential_park(struct ctl *ctl);
+int cmd_credential_remove(struct ctl *ctl);
+int cmd_credential_rotate(struct ctl *ctl);
+int cmd_credential_import(struct ctl *ctl);
 
 #endif

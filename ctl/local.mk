@@ -3,6 +3,11 @@ bin_PROGRAMS += sluicectl
 sluicectl_SOURCES = \
 	ctl/answer.c \
 	ctl/context.c \
+	ctl/credential.c \
+	ctl/credential_add.c \
+	ctl/credential_import.c \
+	ctl/credential_rotate.c \
+	ctl/credential_test.c \
 	ctl/ctl.h \
 	ctl/daemon.c \
 	ctl/dead.c \
@@ -20,5 +25,7 @@ sluicectl_SOURCES = \
 	ctl/table.c \
 	ctl/task.c \
 	ctl/try.c \
-	ctl/try.h
+	ctl/try.h \
+	ctl/vault.c \
+	ctl/vault.h
 sluicectl_LDADD = core/libcore.a $(SLUICE_LIBS)

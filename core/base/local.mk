@@ -11,6 +11,7 @@ core_libcore_a_SOURCES += \
 	core/base/num.c core/base/num.h \
 	core/base/rate.c core/base/rate.h \
 	core/base/scheme.c core/base/scheme.h \
+	core/base/secret.c core/base/secret.h \
 	core/base/server_url.c core/base/server_url.h \
 	core/base/str.c core/base/str.h \
 	core/base/uuid.c core/base/uuid.h \

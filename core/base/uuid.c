@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random bytes, identifiers and hashes: with backoff and map, where libsodium is used. */
+/* Random bytes, identifiers and hashes: with backoff, map and secret, where libsodium is used. */
 #include "base/uuid.h"
 
 #include <pthread.h>

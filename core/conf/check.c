@@ -70,6 +70,17 @@ static void check_credential(struct conf_walk *walk, const struct conf_node *ent
 				      source->name, fields->list[i]);
 }
 
+/* That it would be used if there were a key goes without saying; who says it wants it. */
+static void check_pool(struct conf_walk *walk, const struct conf_node *entry, const struct conf_source *source,
+		       const struct conf_model *model)
+{
+	const struct conf_node *node = conf_child(entry, "pool");
+
+	if (node != NULL && source->pool && model->credential_key == NULL)
+		conf_complain(walk, node, NULL, "source \"%s\": pool: needs credentials.key, which seals the pool's "
+			      "credentials: credentials: {key: !file FILE}", source->name);
+}
+
 static void check_sources(struct conf_walk *walk, const struct conf_node *file, struct conf_root *root)
 {
 	const struct conf_catalogue *catalogue = root->catalogue;
@@ -95,6 +106,7 @@ static void check_sources(struct conf_walk *walk, const struct conf_node *file, 
 				     source->name, offer->plugin);
 		check_credential(walk, entry, source, &offer->fields);
 		check_pauses(walk, conf_child(entry, "retry"), "source", source->name, &source->retry);
+		check_pool(walk, entry, source, &root->model);
 	}
 }
 
@@ -462,6 +474,9 @@ void conf_relations_check(struct conf_walk *walk, const struct conf_node *file, 
 {
 	const struct conf_model *model = &root->model;
 
+	if (model->credential_key == NULL && model->old_key_count > 0)
+		conf_complain(walk, conf_child(conf_child(file, "credentials"), "old_keys"), NULL,
+			      "credentials: old_keys: there is no key beside them");
 	check_sources(walk, file, root);
 	check_operations(walk, file, root);
 	check_flows(walk, file, root);

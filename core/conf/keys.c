@@ -5,7 +5,10 @@
  */
 #include "conf/keys.h"
 
+#include <string.h>
+
 #include "base/arena.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "json/json.h"
 #include "json/jwrite.h"
@@ -20,6 +23,62 @@
 #define DAY (24 * HOUR)
 
 /* --- types of one key --- */
+
+/* Keys that seal credentials. */
+static void secret_key_check(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key,
+			     const char *text)
+{
+	struct secret_key parsed;
+	struct error err;
+
+	if (text != NULL && secret_key_parse(&parsed, text, &err) != 0)
+		conf_complain(walk, node, key, "%s", err.text);
+	explicit_bzero(&parsed, sizeof(parsed));
+}
+
+static void secret_key_fill(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key, void *base)
+{
+	conf_text.fill(walk, node, key, base);
+	if (node->kind == CONF_SCALAR)
+		secret_key_check(walk, node, key, *(const char *const *)conf_field_of(base, key->offset));
+}
+
+static void secret_key_write(struct jwrite *w, const struct conf_key *key, const void *base)
+{
+	conf_text.write(w, key, base);
+}
+
+static int secret_key_read(struct arena *arena, const struct json *value, const struct conf_key *key, void *base,
+			   struct error *err)
+{
+	return conf_text.read(arena, value, key, base, err);
+}
+
+static void secret_keys_fill(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key,
+			     void *base)
+{
+	conf_texts.fill(walk, node, key, base);
+	if (node->kind != CONF_SEQUENCE)
+		return;
+	for (const struct conf_node *child = node->first; child != NULL; child = child->next)
+		if (child->kind == CONF_SCALAR && !child->bad && *child->text != '\0')
+			secret_key_check(walk, child, key, child->text);
+}
+
+static void secret_keys_write(struct jwrite *w, const struct conf_key *key, const void *base)
+{
+	conf_texts.write(w, key, base);
+}
+
+static int secret_keys_read(struct arena *arena, const struct json *value, const struct conf_key *key, void *base,
+			    struct error *err)
+{
+	return conf_texts.read(arena, value, key, base, err);
+}
+
+static const struct conf_type conf_secret_key = {"key", "a text", secret_key_fill, secret_key_write, secret_key_read};
+static const struct conf_type conf_secret_keys = {"list", "a list of texts", secret_keys_fill, secret_keys_write,
+						  secret_keys_read};
 
 /* An operation's sources: a list in order of preference, or a mapping to weights. */
 static bool choice_weight(struct conf_walk *walk, const struct conf_node *child, double *weight_r)
@@ -313,6 +372,15 @@ static const struct conf_key restart_keys[] = {
 };
 static const struct conf_section restart_section = {.keys = restart_keys};
 
+static const struct conf_key credential_keys[] = {
+	{"key", &conf_secret_key, AT(conf_model, credential_key), .flags = CONF_HIDDEN,
+	 .doc = "seals the credentials of the pool"},
+	{"old_keys", &conf_secret_keys, LIST(conf_model, old_keys, old_key_count), .flags = CONF_HIDDEN,
+	 .doc = "open what was sealed before"},
+	END
+};
+static const struct conf_section credential_section = {.keys = credential_keys};
+
 static const struct conf_key gateway_keys[] = {
 	{"http", &conf_address, AT(conf_model, gateway_http), .doc = "address of the HTTP API"},
 	{"grpc", &conf_address, AT(conf_model, gateway_grpc), .doc = "address of the gRPC service"},
@@ -415,6 +483,8 @@ static const struct conf_key source_keys[] = {
 	{"retry", &conf_struct, AT(conf_source, retry), .section = &call_retry_section,
 	 .doc = "when a call that failed is tried again"},
 	{"trace", &conf_float, AT(conf_source, trace), BOUNDS(0, 1), .doc = "instead of trace.sample"},
+	{"pool", &conf_bool, AT(conf_source, pool), .fallback = "true",
+	 .doc = "credentials of the pool too, when there is a key"},
 	END
 };
 
@@ -544,6 +614,7 @@ static const struct conf_key root_keys[] = {
 	{"suspects", &conf_struct, .section = &suspect_section, .doc = "events that may be doubles"},
 	{"warehouse", &conf_struct, .section = &warehouse_section, .doc = "the tables of the warehouse"},
 	{"restart", &conf_struct, .section = &restart_section, .doc = "processes that died"},
+	{"credentials", &conf_struct, .section = &credential_section, .doc = "the pool of credentials"},
 	{"gateway", &conf_struct, .section = &gateway_section, .doc = "kept for a later version"},
 	{"defaults", &conf_struct, AT(conf_root, defaults), .flags = CONF_FILE_ONLY, .section = &default_section,
 	 .doc = "what a flow has when it does not say otherwise"},

@@ -51,6 +51,7 @@ struct conf_source {
 	const char *base_url;			/* NULL: the plugin's */
 	const struct conf_pair *credential;	/* members of the static credential; secret */
 	size_t credential_count;
+	bool pool;				/* credentials of the pool too, when there is a key */
 	const char *const *limits;		/* "100/30s", NULL: the plugin's */
 	size_t limit_count;
 	const char *const *credential_limits;	/* of each credential; NULL: none */
@@ -188,6 +189,9 @@ struct conf_model {
 	enum conf_on_error limit_on_error;	/* while the limits' store is away */
 	double limit_share;			/* of this node then: 1 */
 	int64_t limit_hold_ms;			/* 30 s */
+	const char *credential_key;		/* seals the pool's credentials; secret; NULL: there is no pool */
+	const char *const *old_keys;		/* open what was sealed before; secret */
+	size_t old_key_count;
 	const char *gateway_http, *gateway_grpc;	/* HOST:PORT, or NULL */
 };
 

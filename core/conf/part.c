@@ -81,6 +81,10 @@ void conf_part(struct conf_model *part, struct arena *arena, const struct conf_m
 
 	*part = *model;
 	part->arena = NULL;
+	if (role != CONF_FOR_WORKER) {
+		part->credential_key = NULL;
+		part->old_key_count = 0;
+	}
 	reduce_own(part, arena, model, role, names, count);
 	reduce_upstream(part, arena, model, role);
 	for (size_t i = 0; i < model->plugin_count; i++) {

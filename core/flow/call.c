@@ -466,6 +466,21 @@ const struct sl_source *flow_call_source(const struct flow_call *call)
 	return call->via ? call->via->source : NULL;
 }
 
+int64_t flow_call_credential(const struct flow_call *call)
+{
+	return call->credential;
+}
+
+void flow_call_set_credential(struct flow_call *call, int64_t id)
+{
+	call->credential = id;
+}
+
+const char *flow_call_refusal(const struct flow_call *call)
+{
+	return call->refusal != SL_OK ? call->text : NULL;
+}
+
 enum sl_kind flow_call_kind(const struct flow_call *call)
 {
 	return call->operation->kind;

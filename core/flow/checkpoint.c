@@ -44,8 +44,10 @@ static void call_save(struct jwrite *w, const struct flow_call *call)
 	for (size_t i = 0; i < call->args_count; i++)
 		jwrite_string(w, NULL, call->args[i]);
 	jwrite_end(w);
-	if (source && (done || call->pinned))
+	if (source && (done || call->pinned)) {
 		jwrite_string(w, "source", source->name);
+		int_save(w, "credential", call->credential);
+	}
 	if (call->pinned)
 		jwrite_bool(w, "pinned", true);
 	jwrite_array(w, "excluded");
@@ -151,6 +153,7 @@ static int sources_load(struct flow_call *call, const struct json *saved, struct
 		return 0;
 	call->via = via_find(call, source);
 	call->pinned = bool_load(saved, "pinned");
+	call->credential = int_load(saved, "credential");
 	if (!call->via)
 		return error_set(err, ERR_INPUT, "operation %s is no longer answered by source \"%s\"",
 				 call->operation->name, source);

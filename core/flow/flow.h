@@ -164,6 +164,15 @@ const struct sl_source *flow_call_candidate(const struct flow_call *call, size_t
 void flow_call_choose(struct flow_call *call, const struct sl_source *source);
 const struct sl_source *flow_call_source(const struct flow_call *call);
 /*
+ * Which of a source's credentials the call goes with, by the driver's number; 0:
+ * none that has one. A call that goes on (h->next) begins with that of the call
+ * before it, through checkpoints too, so that the pages of one list are read with one.
+ */
+int64_t flow_call_credential(const struct flow_call *call);
+void flow_call_set_credential(struct flow_call *call, int64_t id);
+/* What the last SL_LIMIT, SL_AUTH or SL_SOURCE said: "(429, 'text')"; NULL: nothing was refused. */
+const char *flow_call_refusal(const struct flow_call *call);
+/*
  * No candidate has a credential: settles the call with what the last source
  * said (SL_LIMIT, SL_AUTH; SL_FAIL after SL_SOURCE), or else "No source is
  * available at the moment" ("No cred is …" for sources bound to a handle).

@@ -87,6 +87,7 @@ static struct sl_call *host_next(struct sl_task *t, const struct sl_call *c, int
 	if (previous->via && previous->via->source) {
 		call->via = previous->via;
 		call->pinned = true;
+		call->credential = previous->credential;
 	}
 	return call_view(call);
 }

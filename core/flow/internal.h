@@ -128,6 +128,7 @@ struct flow_call {
 	size_t via_count;
 	const struct sl_via *via;	/* chosen, or NULL */
 	bool pinned;			/* goes on: keeps its source */
+	int64_t credential;		/* the driver's: which one it was last carried out with; 0 = none */
 	bool *excluded;			/* one per via */
 	enum call_state state;
 	enum flow_step step;

@@ -83,6 +83,13 @@ struct store_ops {
 			  void *user);
 	void (*dead_replay)(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
 	void (*dead_drop)(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
+	/* One transaction each; rows and changes are copied. */
+	void (*credential_put)(struct store *store, const struct store_credential *rows, size_t count,
+			       store_ids_fn *done, void *user);
+	void (*credential_read)(struct store *store, const struct store_credential_filter *filter,
+				store_credentials_fn *done, void *user);
+	void (*credential_change)(struct store *store, const struct store_credential_change *changes,
+				  size_t count, store_count_fn *done, void *user);
 	void (*outbox_bytes)(struct store *store, store_count_fn *done, void *user);
 	void (*task_list)(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 			  void *user);
@@ -120,6 +127,11 @@ struct store_migration {		/* numbered from 1; appended to a driver's list, never
 };
 /* ERR_INPUT when the schema is newer than the program, or older and may not be changed. */
 int store_check_version(int64_t version, int64_t newest, bool create, struct error *err);
+/* A copy in the arena, texts included. */
+struct store_credential *store_credentials_copy(struct arena *arena, const struct store_credential *rows,
+						size_t count);
+struct store_credential_change *
+store_credential_changes_copy(struct arena *arena, const struct store_credential_change *changes, size_t count);
 enum task_status task_status_from(const char *name);	/* of "PENDING", …; TASK_FAILED for anything else */
 /* Refuses (ERR_INPUT) a plugin's table that has the name of one of the store's own. */
 int store_check_table_name(const char *name, struct error *err);

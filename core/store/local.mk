@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 core_libcore_a_SOURCES += \
+	core/store/credential_row.c \
 	core/store/driver.h \
 	core/store/gate.c \
 	core/store/gate.h \
@@ -14,6 +15,7 @@ core_libcore_a_SOURCES += \
 	core/store/store.h \
 	core/store/store_sqlite.c \
 	core/store/store_sqlite_commit.c \
+	core/store/store_sqlite_credential.c \
 	core/store/store_sqlite_db.c \
 	core/store/store_sqlite_letter.c \
 	core/store/store_sqlite_list.c \
@@ -34,6 +36,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_postgres_claim.c \
 	core/store/store_postgres_commit.c \
 	core/store/store_postgres_conn.c \
+	core/store/store_postgres_credential.c \
 	core/store/store_postgres_letter.c \
 	core/store/store_postgres_list.c \
 	core/store/store_postgres_listen.c \

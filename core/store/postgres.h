@@ -289,6 +289,12 @@ void pg_dead_letter(struct store *store, const struct store_dead *letters, size_
 void pg_dead_read(struct store *store, const struct store_letter_filter *filter, store_letters_fn *done, void *user);
 void pg_dead_replay(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
 void pg_dead_drop(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
+void pg_credential_put(struct store *store, const struct store_credential *rows, size_t count,
+			 store_ids_fn *done, void *user);
+void pg_credential_read(struct store *store, const struct store_credential_filter *filter,
+			  store_credentials_fn *done, void *user);
+void pg_credential_change(struct store *store, const struct store_credential_change *changes, size_t count,
+			    store_count_fn *done, void *user);
 void pg_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 void pg_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 		  void *user);

@@ -192,6 +192,12 @@ void sqlite_dead_read(struct store *store, const struct store_letter_filter *fil
 		      void *user);
 void sqlite_dead_replay(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
 void sqlite_dead_drop(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
+void sqlite_credential_put(struct store *store, const struct store_credential *rows, size_t count,
+			 store_ids_fn *done, void *user);
+void sqlite_credential_read(struct store *store, const struct store_credential_filter *filter,
+			  store_credentials_fn *done, void *user);
+void sqlite_credential_change(struct store *store, const struct store_credential_change *changes, size_t count,
+			    store_count_fn *done, void *user);
 void sqlite_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 void sqlite_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 		      void *user);

@@ -63,7 +63,8 @@ int store_check_table_name(const char *name, struct error *err)
 {
 	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
 					  "dead_letter",        "store_meta", "schema_migration",
-					  "task_total",         "flow_total", "hold", "relay", "relay_shard", "schedule"};
+					  "task_total",         "flow_total", "hold", "relay", "relay_shard", "schedule",
+					  "credential"};
 	size_t i;
 
 	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
@@ -361,6 +362,33 @@ void store_dead_replay(struct store *store, const int64_t *ids, size_t count, st
 void store_dead_drop(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user)
 {
 	request(store)->dead_drop(store, ids, count, done, user);
+}
+
+void store_credential_put(struct store *store, const struct store_credential *rows, size_t count,
+			  store_ids_fn *done, void *user)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		assert(rows[i].idempotency_key != NULL && rows[i].source != NULL && rows[i].credentials != NULL);
+	request(store)->credential_put(store, rows, count, done, user);
+}
+
+void store_credential_read(struct store *store, const struct store_credential_filter *filter,
+			   store_credentials_fn *done, void *user)
+{
+	assert(filter->limit > 0);
+	request(store)->credential_read(store, filter, done, user);
+}
+
+void store_credential_change(struct store *store, const struct store_credential_change *changes, size_t count,
+			     store_count_fn *done, void *user)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		assert(changes[i].id > 0);
+	request(store)->credential_change(store, changes, count, done, user);
 }
 
 void store_outbox_bytes(struct store *store, store_count_fn *done, void *user)

@@ -231,6 +231,54 @@ struct store_sweep {			/* a request */
 typedef void store_done_fn(void *user, const struct error *err);
 typedef void store_schedules_fn(void *user, const struct store_schedule *rows, size_t count,
 				const struct error *err);
+
+/*
+ * Credentials of sources. One is usable when it is enabled and disabled_till
+ * has passed or is not set; nothing else counts. The store knows no key: what
+ * credentials holds is sealed by whom it belongs to (core/credential).
+ */
+struct store_credential {		/* a row of credential; texts are NULL for null */
+	int64_t id;
+	const char *idempotency_key;	/* unique; of rows the original wrote it may hold a secret */
+	const char *source, *handle;
+	const char *credentials;	/* a JSON object */
+	const char *key_id;		/* of the key it is sealed with */
+	const char *limits;		/* "100/30s, 20000/day" */
+	bool enabled, data_access_expired;
+	int64_t disabled_till_ms, last_used_ms;		/* wall clock; 0 = none */
+	const char *reason;		/* why it is disabled or parked */
+	int64_t failures;		/* times in a row that it was parked without being told for how long */
+	const char *created_at, *updated_at;	/* "YYYY-MM-DD HH:MM:SS.mmm" UTC */
+};
+struct store_credential_filter {
+	const char *const *sources;	/* only of these; */
+	size_t source_count;		/* 0: all */
+	const int64_t *ids;		/* only these, as far as they are there; */
+	size_t id_count;		/* 0: all */
+	int64_t after_id;		/* only higher ids */
+	size_t limit;
+};
+/* Each may be repeated without harm. All but USED set updated_at. */
+enum store_credential_action {
+	STORE_CREDENTIAL_PARK,		/* until at_ms, never shortened; reason, failures when more than there were */
+	STORE_CREDENTIAL_DISABLE,	/* until ENABLE; reason */
+	STORE_CREDENTIAL_EXPIRE,	/* as DISABLE, and data_access_expired */
+	STORE_CREDENTIAL_ENABLE,	/* forgets everything that was said against it */
+	STORE_CREDENTIAL_WORKED,	/* forgets failures, unless it is parked */
+	STORE_CREDENTIAL_USED,		/* at at_ms */
+	STORE_CREDENTIAL_SEAL,		/* credentials, key_id and idempotency_key, if credentials are was */
+	STORE_CREDENTIAL_REMOVE
+};
+struct store_credential_change {
+	enum store_credential_action action;
+	int64_t id;
+	int64_t at_ms, failures;
+	const char *reason;
+	const char *was, *credentials, *key_id, *idempotency_key;
+};
+
+typedef void store_credentials_fn(void *user, const struct store_credential *rows, size_t count,
+				  const struct error *err);
 typedef void store_claimed_fn(void *user, const struct task_row *rows, size_t count, const struct error *err);
 typedef void store_ids_fn(void *user, const int64_t *ids, size_t count, const struct error *err);
 typedef void store_outbox_fn(void *user, const struct store_outbox_row *rows, size_t count,
@@ -405,6 +453,19 @@ void store_dead_read(struct store *store, const struct store_letter_filter *filt
 void store_dead_replay(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
 /* Deletes letters for good. count as above. */
 void store_dead_drop(struct store *store, const int64_t *ids, size_t count, store_count_fn *done, void *user);
+/*
+ * Writes credentials, all or none: enabled, with nothing said against them. id
+ * 0: a new one, or the one that has its idempotency_key; else the one of this
+ * id. ids: of each, 0 where there is none of its id.
+ */
+void store_credential_put(struct store *store, const struct store_credential *rows, size_t count,
+			  store_ids_fn *done, void *user);
+/* By id. */
+void store_credential_read(struct store *store, const struct store_credential_filter *filter,
+			   store_credentials_fn *done, void *user);
+/* All or none. count: of those that changed; one that is not there, or is as it should be, does not. */
+void store_credential_change(struct store *store, const struct store_credential_change *changes, size_t count,
+			     store_count_fn *done, void *user);
 /* Bytes waiting in the outbox, for outbox.max_bytes. */
 void store_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 

@@ -109,6 +109,24 @@ static const struct store_migration migrations[] = {
 	 "	done INTEGER NOT NULL, finished INTEGER NOT NULL, made INTEGER NOT NULL, skipped INTEGER NOT NULL,"
 	 "	refused INTEGER NOT NULL, error TEXT, changed_ms INTEGER NOT NULL, slots INTEGER NOT NULL,"
 	 "	missed INTEGER NOT NULL, tasks INTEGER NOT NULL, skips INTEGER NOT NULL) WITHOUT ROWID;"},
+	{"credentials",
+	 "CREATE TABLE credential ("
+	 "	id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	 "	idempotency_key TEXT UNIQUE,"
+	 "	source TEXT,"
+	 "	credentials JSON TEXT,"
+	 "	handle TEXT,"
+	 "	created_at TIMESTAMP TEXT,"
+	 "	updated_at TIMESTAMP TEXT,"
+	 "	disabled_till TIMESTAMP TEXT,"
+	 "	enabled BOOLEAN,"
+	 "	data_access_expired BOOLEAN,"
+	 "	key_id TEXT,"
+	 "	limits TEXT,"
+	 "	reason TEXT,"
+	 "	failures INTEGER NOT NULL DEFAULT 0,"
+	 "	last_used_at TIMESTAMP TEXT);"
+	 "CREATE INDEX credential_source ON credential (source, id);"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

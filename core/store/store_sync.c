@@ -206,6 +206,23 @@ static void on_schedules(void *user, const struct store_schedule *rows, size_t c
 	answered(sync, err);
 }
 
+static void on_credentials(void *user, const struct store_credential *rows, size_t count, const struct error *err)
+{
+	struct store_sync *sync = user;
+	struct store_credential *copy = copy_rows(sync, rows, count, sizeof(*rows));
+	size_t i, j;
+
+	for (i = 0; i < count; i++) {
+		const char **texts[] = {&copy[i].idempotency_key, &copy[i].source, &copy[i].handle,
+					&copy[i].credentials, &copy[i].key_id, &copy[i].limits, &copy[i].reason,
+					&copy[i].created_at, &copy[i].updated_at};
+
+		for (j = 0; j < sizeof(texts) / sizeof(texts[0]); j++)
+			copy_text(sync->arena, texts[j]);
+	}
+	answered(sync, err);
+}
+
 /* --- calls --- */
 
 int store_sync_submit(struct store_sync *sync, const struct store_new_task *tasks, size_t count,
@@ -352,6 +369,35 @@ int store_sync_dead_drop(struct store_sync *sync, const int64_t *ids, size_t cou
 			 struct error *err)
 {
 	store_dead_drop(sync->store, ids, count, on_count, sync);
+	return wait_number(sync, count_r, err);
+}
+
+int store_sync_credential_put(struct store_sync *sync, const struct store_credential *rows, size_t count,
+			      int64_t *ids_r, struct error *err)
+{
+	sync->ids = ids_r;
+	store_credential_put(sync->store, rows, count, on_ids, sync);
+	return wait_answer(sync, err);
+}
+
+int store_sync_credential_read(struct store_sync *sync, const struct store_credential_filter *filter,
+			       struct arena *arena, struct store_credential **rows_r, size_t *count_r,
+			       struct error *err)
+{
+	int rc;
+
+	sync->arena = arena;
+	store_credential_read(sync->store, filter, on_credentials, sync);
+	rc = wait_answer(sync, err);
+	*rows_r = sync->rows;
+	*count_r = sync->count;
+	return rc;
+}
+
+int store_sync_credential_change(struct store_sync *sync, const struct store_credential_change *changes,
+				 size_t count, int64_t *count_r, struct error *err)
+{
+	store_credential_change(sync->store, changes, count, on_count, sync);
 	return wait_number(sync, count_r, err);
 }
 

@@ -58,6 +58,15 @@ int store_sync_schedules(struct store_sync *sync, struct arena *arena, struct st
 int store_sync_slot(struct store_sync *sync, const struct store_slot *step, struct arena *arena,
 		    struct store_schedule **rows_r, size_t *count_r, struct error *err);
 int store_sync_sweep(struct store_sync *sync, struct store_sweep *sweep, struct error *err);
+/* ids_r: room for count. */
+int store_sync_credential_put(struct store_sync *sync, const struct store_credential *rows, size_t count,
+			      int64_t *ids_r, struct error *err);
+/* rows_r with all their texts are copied into the arena. */
+int store_sync_credential_read(struct store_sync *sync, const struct store_credential_filter *filter,
+			       struct arena *arena, struct store_credential **rows_r, size_t *count_r,
+			       struct error *err);
+int store_sync_credential_change(struct store_sync *sync, const struct store_credential_change *changes,
+				 size_t count, int64_t *count_r, struct error *err);
 /* JSON is appended to out. */
 int store_sync_query(struct store_sync *sync, const char *sql, size_t max_rows, struct buf *out, struct error *err);
 int store_sync_lookup(struct store_sync *sync, const struct store_table *table, const char *column,

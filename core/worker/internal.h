@@ -5,6 +5,7 @@
  *     worker.c    the role: which flows, claiming, leases, drain
  *     task.c      one running task and its calls
  *     permit.c    may this call go now, by which source, with which credential
+ *     choose.c    which credentials a source could be asked with
  *     upstream.c  what is known of a source: refusals, breaker, retries
  *     trace.c     what its requests and their answers were, for the queue trace_log
  *     commit.c    ended tasks and slices, committed in groups
@@ -25,6 +26,8 @@
 #include "role/role.h"
 #include "store/store.h"
 
+struct credential_keys;
+struct credential_pool;
 struct http_client;
 struct http_response;
 struct http_transfer;
@@ -90,6 +93,9 @@ struct worker {
 	char host[64];			/* the machine's name */
 	char name[128];			/* host/title/pid, for the tasks' rows */
 	bool traces;			/* requests are traced */
+	struct credential_pool *credentials;	/* NULL: there is no key, so there is no pool */
+	struct credential_keys *credential_keys;
+	struct oauth *oauth;
 	bool relayed;			/* events leave by relays, not by direct: readers */
 
 	struct list tasks;		/* struct task */
@@ -175,6 +181,7 @@ struct call {
 	bool traced;			/* the request under way is to be traced: */
 	struct flow_request request;	/* texts of the engine's call */
 	int64_t sent_ms, sent_mono_ms;
+	bool renewed;			/* it was refused, and went on with another access token */
 };
 
 /* --- task.c --- */
@@ -207,9 +214,11 @@ struct permission {
 	const struct sl_source *source;
 	const char *base_url;			/* NULL: the source's own */
 	struct flow_credential credential;	/* good until the call asks again or ends */
+	int64_t credential_id;			/* in the pool; 0: the static one, or none */
+	const char *limits;			/* the credential's own, or NULL */
 	int64_t wait_ms;
 };
-/* Opens the limiter and reads the flows' limits. */
+/* Opens the limiter and the pool, and reads the flows' limits. After store and client are there. */
 int permit_init(struct worker *worker, struct error *err);
 void permit_fini(struct worker *worker);
 /* Which limits a task falls under when it begins. params: its JSON text. */
@@ -223,6 +232,7 @@ void permit_forget(struct call *call);
 /* The call's source refused for now (flow_call_parked_s 0: it did not say how long), or for good; or it worked. */
 void permit_park(struct call *call);
 void permit_retire(struct call *call);
+void permit_worked(struct call *call);
 /* What the response says of the upstream's own limits is kept to by all nodes. */
 void permit_feedback(struct call *call, const struct http_response *response);
 /* How long the call has been waiting for permission, in ms. */
@@ -233,8 +243,10 @@ void upstream_init(struct worker *worker);
 void upstream_fini(struct worker *worker);
 /* NULL: nothing is known. */
 struct upstream *upstream_find(struct worker *worker, const struct sl_source *source, const struct flow_call *call);
-/* How long nothing goes to the source; 0: it may go now. upstream: what upstream_find found. */
-int64_t upstream_barred(struct worker *worker, const struct sl_source *source, const struct upstream *upstream);
+/* How long nothing goes to the source; 0: it may go now. upstream: what upstream_find found. pooled: with a
+ * credential of the pool, so that it does not matter what the static one was told. */
+int64_t upstream_barred(struct worker *worker, const struct sl_source *source, const struct upstream *upstream,
+			bool pooled);
 /* No requests to a source any more, or again and at once. */
 void upstream_stop(struct worker *worker, const char *source, bool stopped);
 /* A request goes to the call's source; true when it is to try an open breaker. */
@@ -263,6 +275,26 @@ void trace_end(struct call *call, const struct http_response *response, const ch
 size_t trace_waiting(const struct task *task);
 /* What traces_leaving says was committed. */
 void trace_committed(struct task *task);
+
+/* --- choose.c: with what a source may be asked --- */
+/* The pool of credentials, when there is a key; before the store is closed, and after. */
+int choose_init(struct worker *worker, struct error *err);
+void choose_fini(struct worker *worker);
+#define CHOOSE_MAX 4			/* credentials of one source that are tried */
+/*
+ * What source could be asked with now: credentials of the pool, least recently
+ * used first but for the one the call went with before, then the static one; at
+ * most CHOOSE_MAX + 1, with their sources, members and numbers. When it is 0,
+ * *wait_ms_r is when it is worth asking again, INT64_MAX: not at all.
+ */
+size_t choose(struct worker *worker, const struct sl_source *source, const struct flow_call *call,
+	      struct arena *scratch, struct permission *out, int64_t *wait_ms_r);
+
+/*
+ * The upstream refused the call's credential. true: only its access token may have
+ * been at fault, and another is fetched; a call gets that once.
+ */
+bool choose_renew(struct worker *worker, const struct flow_call *engine);
 
 /* --- commit.c --- */
 /* Queues the task's commit: end, data and so on are set in it. */

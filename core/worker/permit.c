@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "base/uuid.h"
+#include "credential/pool.h"
 #include "http/http.h"
 #include "json/json.h"
 #include "limit/feedback.h"
@@ -37,6 +38,8 @@ struct candidate {
 	const struct sl_source *source;
 	const char *base_url;
 	struct flow_credential credential;
+	int64_t credential_id;		/* in the pool; 0: the static one, or none */
+	const struct permit_rates *own_rates;	/* the credential's, instead of its source's; NULL: it has none */
 	const char *key;		/* the limiter's, of the credential; of the source when it needs none */
 	struct limit_item items[LIMIT_ITEMS_MAX];
 	size_t item_count;
@@ -115,7 +118,7 @@ int permit_init(struct worker *worker, struct error *err)
 	if (worker->limiter == NULL)
 		return error_prefix(err, "stores.limits");
 	worker->queue = limit_queue_new(worker->limiter, &queue);
-	return 0;
+	return choose_init(worker, err);
 }
 
 void permit_fini(struct worker *worker)
@@ -124,6 +127,7 @@ void permit_fini(struct worker *worker)
 	void *rates;
 	size_t cursor = 0;
 
+	choose_fini(worker);
 	if (worker->queue != NULL)
 		limit_queue_free(&worker->queue);
 	if (worker->limiter != NULL)
@@ -187,6 +191,9 @@ static const char *credential_key(struct permit *permit, const struct candidate 
 	char hash[SHA256_TEXT_SIZE];
 	struct buf members;
 
+	if (candidate->credential_id != 0)
+		return arena_printf(permit->arena, "credential/%s/#%lld", candidate->source->name,
+				    (long long)candidate->credential_id);
 	buf_init(&members);
 	for (size_t i = 0; i < candidate->credential.count; i++)
 		buf_printf(&members, "%s=%s\n", candidate->credential.members[i].name,
@@ -210,7 +217,8 @@ static void candidate_items(struct permit *permit, struct candidate *candidate)
 	if (candidate->credential.count > 0) {
 		candidate->key = credential_key(permit, candidate,
 						bound ? flow_call_handle(permit->call->engine) : NULL);
-		item_add(candidate, candidate->key, &rates->credential, cost, bound);
+		item_add(candidate, candidate->key,
+			 candidate->own_rates != NULL ? candidate->own_rates : &rates->credential, cost, bound);
 	}
 	if (task->entered)
 		return;
@@ -222,22 +230,56 @@ static void candidate_items(struct permit *permit, struct candidate *candidate)
 			item_add(candidate, task->item_keys[i], &task->flow->items[i], 1, true);
 }
 
-/* The credentials of a source that the call may use: the one place that chooses them. */
-static void add_credentials(struct permit *permit, const struct sl_source *source)
+/* "100/30s, 20000/day" */
+static const struct permit_rates *own_rates(struct arena *arena, const char *text)
+{
+	struct permit_rates *rates;
+
+	if (text == NULL)
+		return NULL;
+	rates = arena_alloc(arena, sizeof(*rates));
+	while (*text != '\0') {
+		size_t len = strcspn(text, ",");
+
+		rates_add(rates, arena_strndup(arena, text, len));
+		text += len;
+		text += strspn(text, ", ");
+	}
+	return rates;
+}
+
+static void add_candidate(struct permit *permit, const struct permission *with)
 {
 	struct worker *worker = permit->call->task->worker;
-	const struct upstream *upstream = upstream_find(worker, source, permit->call->engine);
+	const struct upstream *upstream = upstream_find(worker, with->source, permit->call->engine);
 	struct candidate *candidate = &permit->candidates[permit->count];
+	bool pooled = with->credential_id != 0;
 
-	if ((upstream != NULL && upstream->retired) ||
-	    !engine_credential(worker->conf, source, permit->arena, &candidate->base_url, &candidate->credential))
+	if (!pooled && upstream != NULL && upstream->retired)
 		return;
-	candidate->source = source;
-	candidate_items(permit, candidate);
-	candidate->wait_ms = upstream_barred(worker, source, upstream);
+	*candidate = (struct candidate){
+		.source = with->source, .base_url = with->base_url, .credential = with->credential,
+		.credential_id = with->credential_id, .own_rates = own_rates(permit->arena, with->limits),
+		.wait_ms = upstream_barred(worker, with->source, upstream, pooled),
+		.wide = (with->source->flags & SL_SOURCE_BOUND) == 0};
 	candidate->barred = candidate->wait_ms > 0;
-	candidate->wide = (source->flags & SL_SOURCE_BOUND) == 0;
+	candidate_items(permit, candidate);
 	permit->count++;
+}
+
+/* The credentials of a source that the call may use, and when none may now, that one may later. */
+static void add_credentials(struct permit *permit, const struct sl_source *source)
+{
+	struct permission with[CHOOSE_MAX + 1];
+	int64_t wait_ms;
+	size_t count = choose(permit->call->task->worker, source, permit->call->engine, permit->arena, with, &wait_ms);
+
+	for (size_t i = 0; i < count; i++)
+		add_candidate(permit, &with[i]);
+	if (count == 0 && wait_ms != INT64_MAX)
+		permit->candidates[permit->count++] = (struct candidate){
+			.source = source, .wait_ms = wait_ms, .barred = true,
+			.wide = (source->flags & SL_SOURCE_BOUND) == 0};
 }
 
 /* Puts a source drawn by weight first; the others stay as what to fall back to. */
@@ -272,7 +314,8 @@ static struct permit *permit_new(struct call *call)
 
 	permit->call = call;
 	permit->arena = arena_new();
-	permit->candidates = arena_alloc(permit->arena, (count + 1) * sizeof(*permit->candidates));
+	permit->candidates = arena_alloc(permit->arena,
+					 (count * (CHOOSE_MAX + 1) + 1) * sizeof(*permit->candidates));
 	draw_first(sources, weights, count);
 	for (size_t i = 0; i < count; i++)
 		add_credentials(permit, sources[i]);
@@ -311,6 +354,9 @@ static struct permission decided(struct permit *permit, enum permit_verdict verd
 		permission.source = permit->chosen->source;
 		permission.base_url = permit->chosen->base_url;
 		permission.credential = permit->chosen->credential;
+		flow_call_set_credential(call->engine, permit->chosen->credential_id);
+		if (permit->chosen->credential_id != 0)
+			credential_pool_took(call->task->worker->credentials, permit->chosen->credential_id);
 	}
 	return permission;
 }
@@ -343,12 +389,13 @@ static struct permission granted(struct permit *permit, const struct candidate *
 	const struct call *call = permit->call;
 	struct worker *worker = call->task->worker;
 	const struct upstream *upstream = upstream_find(worker, candidate->source, call->engine);
-	int64_t barred_ms = upstream_barred(worker, candidate->source, upstream);
+	bool pooled = candidate->credential_id != 0;
+	int64_t barred_ms = upstream_barred(worker, candidate->source, upstream, pooled);
 
 	permit->chosen = candidate;
 	permit->grant = answer->grant;
 	/* Meanwhile another has gone to try the breaker, or the source refused another. */
-	if (barred_ms > 0 || (upstream != NULL && upstream->retired)) {
+	if (barred_ms > 0 || (!pooled && upstream != NULL && upstream->retired)) {
 		permit_refund(permit->call);
 		permit->chosen = NULL;
 		return decided(permit, PERMIT_WAIT, barred_ms > 0 ? barred_ms : 1);
@@ -509,12 +556,24 @@ void permit_forget(struct call *call)
 
 /* --- refusals of the upstream --- */
 
+/* What was said, for people who look at the pool. */
+static const char *refusal(const struct flow_call *call)
+{
+	return flow_call_refusal(call) != NULL ? flow_call_refusal(call) : "refused by the upstream";
+}
+
 void permit_park(struct call *call)
 {
 	struct worker *worker = call->task->worker;
-	int64_t park_ms = upstream_park(worker, call->engine, flow_call_parked_s(call->engine));
+	int64_t id = flow_call_credential(call->engine), said_ms = flow_call_parked_s(call->engine) * 1000, park_ms;
 
-	/* So that the other processes and nodes leave it alone too. */
+	if (id != 0 && worker->credentials != NULL) {
+		credential_pool_park(worker->credentials, id, said_ms, refusal(call->engine));
+		park_ms = said_ms > 0 ? said_ms : CREDENTIAL_PARK_FIRST_MS;
+	} else {
+		park_ms = upstream_park(worker, call->engine, flow_call_parked_s(call->engine));
+	}
+	/* So that the other processes and nodes leave it alone too, at once. */
 	if (park_ms > 0 && call->permit != NULL && call->permit->chosen != NULL)
 		limit_park(worker->limiter, call->permit->chosen->key, park_ms);
 }
@@ -543,5 +602,22 @@ void permit_feedback(struct call *call, const struct http_response *response)
 
 void permit_retire(struct call *call)
 {
-	upstream_retire(call->task->worker, call->engine);
+	struct worker *worker = call->task->worker;
+	int64_t id = flow_call_credential(call->engine);
+
+	if (choose_renew(worker, call->engine))
+		return;
+	if (id != 0 && worker->credentials != NULL)
+		credential_pool_disable(worker->credentials, id, refusal(call->engine));
+	else
+		upstream_retire(worker, call->engine);
+}
+
+void permit_worked(struct call *call)
+{
+	struct worker *worker = call->task->worker;
+	int64_t id = flow_call_credential(call->engine);
+
+	if (id != 0 && worker->credentials != NULL)
+		credential_pool_worked(worker->credentials, id);
 }

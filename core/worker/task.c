@@ -121,10 +121,12 @@ static void answer(struct call *call, struct http_response *response)
 	permit_feedback(call, response);
 	upstream_ended(call, response->status < 400 ? UPSTREAM_WORKED :
 		       response->status < 500 ? UPSTREAM_ANSWERED : UPSTREAM_FAILED);
-	if (response->status < 400)
+	if (response->status < 400) {
 		call->task->answered = true;
-	else
+		permit_worked(call);
+	} else {
 		metric_add(METRIC_REQUEST_ERRORS, 1);
+	}
 	trace_end(call, response, NULL);
 	callback_begin();
 	step = flow_call_response(call->engine, response->status, headers, response->header_count, response->body,

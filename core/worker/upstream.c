@@ -116,7 +116,8 @@ void upstream_fini(struct worker *worker)
 	map_free(&worker->stopped);
 }
 
-int64_t upstream_barred(struct worker *worker, const struct sl_source *source, const struct upstream *upstream)
+int64_t upstream_barred(struct worker *worker, const struct sl_source *source, const struct upstream *upstream,
+			bool pooled)
 {
 	int64_t now = loop_now_ms(worker->loop), wait_ms, pause_ms;
 
@@ -124,7 +125,7 @@ int64_t upstream_barred(struct worker *worker, const struct sl_source *source, c
 		return STOPPED_LOOK_MS;
 	if (upstream == NULL)
 		return 0;
-	wait_ms = upstream->parked_until_ms - now;
+	wait_ms = pooled ? 0 : upstream->parked_until_ms - now;
 	pause_ms = upstream->open ? upstream->probe_ms - now : 0;
 	if (upstream->probing && pause_ms > PROBE_LOOK_MS)
 		pause_ms = PROBE_LOOK_MS;

@@ -478,9 +478,9 @@ static int start(struct role *role, struct error *err)
 	set_up_engine(worker);
 	trace_init(worker);
 	upstream_init(worker);
+	worker->http = http_client_new(role->loop, &http);
 	if (permit_init(worker, err) != 0)
 		return -1;
-	worker->http = http_client_new(role->loop, &http);
 	worker->group_timer = loop_timer_new(role->loop, on_group_timer, worker);
 	worker->drain_timer = loop_timer_new(role->loop, on_drain_deadline, worker);
 	worker->measure_timer = loop_timer_new(role->loop, on_measure, worker);
@@ -535,7 +535,6 @@ static void stop(struct role *role)
 
 	list_each_safe(node, next, &worker->tasks)
 		task_free(list_entry(node, struct task, node));
-	http_client_free(&worker->http);
 	loop_timer_free(&worker->group_timer);
 	loop_timer_free(&worker->drain_timer);
 	loop_timer_free(&worker->measure_timer);
@@ -546,6 +545,7 @@ static void stop(struct role *role)
 	mem_release(worker->flows);
 	permit_fini(worker);
 	upstream_fini(worker);
+	http_client_free(&worker->http);
 	mem_release(worker);
 }
 

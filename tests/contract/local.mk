@@ -22,6 +22,7 @@ TESTS += tests/contract/store_test tests/contract/store_sqlite_test
 tests_contract_store_test_SOURCES = \
 	tests/contract/store_cases.h \
 	tests/contract/store_commit_test.c \
+	tests/contract/store_credential_test.c \
 	tests/contract/store_fixture.c \
 	tests/contract/store_fixture.h \
 	tests/contract/store_letter_test.c \
@@ -160,3 +161,14 @@ check_PROGRAMS += tests/contract/limit_flow
 tests_contract_limit_flow_SOURCES = tests/contract/limit_flow.c
 tests_contract_limit_flow_LDADD = core/libcore.a $(TEST_LIBS)
 endif
+
+# The pool over a real store, and access tokens from a server of the test's own.
+check_PROGRAMS += tests/contract/credential_pool_test tests/contract/oauth_test
+TESTS += tests/contract/credential_pool_test tests/contract/oauth_test
+tests_contract_credential_pool_test_SOURCES = \
+	tests/contract/credential_pool_test.c \
+	tests/contract/store_fixture.c \
+	tests/contract/store_fixture.h
+tests_contract_credential_pool_test_LDADD = core/libcore.a $(TEST_LIBS)
+tests_contract_oauth_test_SOURCES = tests/contract/oauth_test.c
+tests_contract_oauth_test_LDADD = core/libcore.a $(TEST_LIBS)

@@ -23,3 +23,6 @@ tests_modules_undefined_la_SOURCES = tests/modules/undefined.c
 tests_modules_undefined_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 tests_modules_wild_la_SOURCES = tests/modules/wild.c
 tests_modules_wild_la_LDFLAGS = $(TEST_MODULE_FLAGS)
+
+# Compiled by tests/system/test_credential.py, which knows the addresses.
+EXTRA_DIST += tests/modules/worker_oauth.c

@@ -16,7 +16,7 @@
 enum kind { KIND_NONE, KIND_STATUS, KIND_SLOW, KIND_CUT, KIND_BADJSON, KIND_SCHEMA, KIND_EMPTY };
 
 struct fault {
-	char *source, *operation;	/* NULL = any */
+	char *source, *operation, *credential;	/* NULL = any */
 	char *retry_after;		/* NULL = no such header */
 	regex_t key;
 	bool has_key;
@@ -71,6 +71,8 @@ static int item_set(struct fault *fault, const char *name, char *value, struct e
 		fault->source = mem_strdup(value);
 	} else if (str_eq(name, "op")) {
 		fault->operation = mem_strdup(value);
+	} else if (str_eq(name, "credential")) {
+		fault->credential = mem_strdup(value);
 	} else if (str_eq(name, "retry_after")) {
 		fault->retry_after = mem_strdup(value);
 	} else if (str_eq(name, "key")) {
@@ -148,6 +150,8 @@ static bool strikes(const struct fault *fault, const struct sim_request *request
 	if (fault->source && !str_eq(fault->source, request->source))
 		return false;
 	if (fault->operation && !str_eq(fault->operation, request->operation))
+		return false;
+	if (fault->credential && !str_eq(fault->credential, request->credential))
 		return false;
 	if (fault->first && ordinal >= fault->first)
 		return false;

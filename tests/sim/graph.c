@@ -2,6 +2,7 @@
 /* Instagram Graph API: business discovery of a profile, with its media page by page. */
 #include <string.h>
 
+#include "base/str.h"
 #include "instagram.h"
 
 static struct template *profile_template, *media_template;
@@ -87,6 +88,23 @@ static void unknown_user(struct sim_request *request)
 		  "'fbtrace_id':'AsimUnknownUser0'}}");
 }
 
+/* What a token is worth, by how its name begins. */
+static void debug_token(struct sim_request *request)
+{
+	const char *token = sim_query(request, "input_token");
+	const int64_t until = world.now_s + (str_starts(token, "expired") ? -10 : 60) * (int64_t)86400;
+
+	request->operation = "debug_token";
+	sim_set(request->credential, token);
+	request->status = 200;
+	buf_printf(&request->body, "{\"data\":{\"is_valid\":%s,\"expires_at\":0,\"data_access_expires_at\":%lld,\"scopes\":[",
+		   str_starts(token, "bad") ? "false" : "true", (long long)until);
+	sim_fixed(request, 200, "'instagram_basic','instagram_manage_insights','pages_read_engagement'");
+	if (!str_starts(token, "scopeless"))
+		sim_fixed(request, 200, ",'pages_show_list'");
+	sim_fixed(request, 200, "],'type':'USER'}}");
+}
+
 void graph_user(struct sim_request *request)
 {
 	const char *fields = sim_query(request, "fields");
@@ -96,6 +114,10 @@ void graph_user(struct sim_request *request)
 	struct profile profile;
 	int64_t place;
 
+	if (str_ends(request->path, "/debug_token")) {
+		debug_token(request);
+		return;
+	}
 	request->operation = wants_profile ? "profile" : "posts";
 	argument(fields, "business_discovery.username(", request->key);
 	argument(fields, ".after(", request->cursor);

@@ -139,6 +139,7 @@ static void line_add(const struct sim_request *request, bool complete, bool serv
 	jwrite_string(&w, "op", request->operation);
 	jwrite_string(&w, "key", request->key);
 	jwrite_string(&w, "cursor", request->cursor);
+	jwrite_string(&w, "credential", request->credential);
 	jwrite_uint(&w, "status", request->status);
 	jwrite_uint(&w, "bytes", request->body.len);
 	jwrite_bool(&w, "complete", complete);

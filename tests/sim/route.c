@@ -43,12 +43,24 @@ static bool matches(const struct route *route, const char *path)
 	return route->path[len - 1] == '/' || !path[len] || str_eq(path + len, "/");
 }
 
+/* Where the providers look for it. */
+static void find_credential(struct sim_request *request)
+{
+	static const char *const headers[] = {"X-RapidAPI-Key", "Authorization", "X-Shopify-Access-Token"};
+	static const char *const parameters[] = {"access_token", "key"};
+	const char *value = NULL;
+
+	for (size_t i = 0; !value && i < sizeof(headers) / sizeof(headers[0]); i++)
+		value = httpd_header_in(request->http, headers[i]);
+	for (size_t i = 0; !value && i < sizeof(parameters) / sizeof(parameters[0]); i++)
+		value = httpd_query(request->http, parameters[i]);
+	sim_set(request->credential, value ? value : "");
+}
+
 /* RapidAPI's front door, before any endpoint. */
 static bool refused(struct sim_request *request)
 {
-	const char *key = httpd_header_in(request->http, "X-RapidAPI-Key");
-
-	if (!key || !str_starts(key, "bad"))
+	if (!httpd_header_in(request->http, "X-RapidAPI-Key") || !str_starts(request->credential, "bad"))
 		return false;
 	sim_fixed(request, 401, "{'message':'Invalid API key. Go to https://docs.example.com/keys for more info.'}");
 	return true;
@@ -64,6 +76,7 @@ void route_serve(struct sim_request *request)
 		request->source = routes[i].source;
 		request->path = strchr(path + 1, '/');
 		buf_reserve(&request->body, 60000);
+		find_credential(request);
 		if (!refused(request))
 			routes[i].endpoint(request);
 		return;

@@ -28,6 +28,7 @@ struct sim_request {
 	const char *source, *operation;	/* static; "" when no endpoint knows the request */
 	char key[SIM_TEXT];		/* what was asked for: handle, id, short code, ids, store */
 	char cursor[SIM_TEXT];		/* which page; "" = first */
+	char credential[SIM_TEXT];	/* the secret that came with it; "" = none */
 	unsigned int status;
 	struct buf body;
 	char type[SIM_TEXT];		/* content type; "" = JSON */

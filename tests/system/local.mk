@@ -65,3 +65,5 @@ endif
 
 # The measurements' own arguments and arithmetic.
 SYSTEM_TESTS += tests/system/test_bench.py
+# The pool of credentials.
+SYSTEM_TESTS += tests/system/test_credential.py

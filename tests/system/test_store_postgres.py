@@ -25,6 +25,10 @@ def test_contract(postgres):
     run("tests/contract/store_test", postgres.create_database("contract"))
 
 
+def test_credential_pool(postgres):
+    run("tests/contract/credential_pool_test", postgres.create_database("credentials"))
+
+
 def test_own_cases(postgres):
     run("tests/contract/store_postgres_test", postgres.create_database("own_cases"))
 

@@ -624,6 +624,39 @@ static void holds_answers_while_a_commit_is_under_way(void **state)
 	buf_fini(&after);
 }
 
+static void keeps_the_credential_through_pages(void **state)
+{
+	struct hand hand = {NULL, NULL, NULL};
+	struct flow_task *task = open_task(&hand, "walk", THREE, NULL);
+	struct flow_call *call = take(task);
+	struct buf saved;
+
+	(void)state;
+	assert_int_equal(flow_call_credential(call), 0);
+	assert_null(flow_call_refusal(call));
+	flow_call_set_credential(call, 7);
+	assert_int_equal(answer_call(call, 429, ""), FLOW_STEP_LIMIT);
+	assert_string_equal(flow_call_refusal(call), "(429, 'Something went wrong')");
+	flow_call_set_credential(call, 8);
+	answer_call(call, 200, "{\"say\":\"x\",\"next\":\"2\"}");
+	for (int i = 0; i < 2; i++) {
+		call = take(task);
+		flow_call_set_credential(call, 9);
+		answer_call(call, 200, "{}");
+	}
+	/* The next page of x, here and where the task goes on after its checkpoint. */
+	buf_init(&saved);
+	flow_task_checkpoint(task, &saved);
+	call = take(task);
+	assert_string_equal(flow_call_key(call), "x");
+	assert_int_equal(flow_call_credential(call), 8);
+	flow_task_free(&hand.task);
+	task = open_task(&hand, "walk", THREE, saved.data);
+	assert_int_equal(flow_call_credential(take(task)), 8);
+	close_task(&hand);
+	buf_fini(&saved);
+}
+
 static const char *header(const struct flow_request *request, const char *name)
 {
 	for (size_t i = 0; i < request->header_count; i++)
@@ -780,6 +813,7 @@ int main(void)
 		cmocka_unit_test(parses_in_the_order_of_the_calls),
 		cmocka_unit_test(gives_back_a_held_call_whose_turn_asks_for_more),
 		cmocka_unit_test(holds_answers_while_a_commit_is_under_way),
+		cmocka_unit_test(keeps_the_credential_through_pages),
 		cmocka_unit_test(places_credentials_and_hides_them),
 		cmocka_unit_test(refuses_an_event_over_the_limit),
 		cmocka_unit_test(refuses_checkpoints_that_cannot_be_resumed),

@@ -124,3 +124,7 @@ check_PROGRAMS += tests/unit/items_test
 tests_unit_items_test_SOURCES = tests/unit/items_test.c
 tests_unit_items_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/items_test
+check_PROGRAMS += tests/unit/credential_test
+tests_unit_credential_test_SOURCES = tests/unit/credential_test.c
+tests_unit_credential_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/credential_test
