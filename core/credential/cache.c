@@ -332,7 +332,8 @@ bool cache_asked(struct credential_pool *pool, int64_t now_ms, int64_t *again_ms
 	pool->asked = true;
 	if (!pool->busy && (stale || !loop_timer_active(pool->read_timer)))
 		loop_timer_start(pool->read_timer,
-				 stale || age > pool->options.refresh_ms ? 0 : pool->options.refresh_ms - age, 0);
+				 stale || age > pool->options.refresh_ms ? 0 : pool->options.refresh_ms - age,
+				 0);
 	if (stale)
 		*again_ms_r = now_ms + LOOKING_MS;
 	return !stale;

@@ -141,7 +141,8 @@ bool choose_renew(struct worker *worker, const struct flow_call *engine)
 	if (engine_credential(worker->conf, source, scratch, &base_url, &fixed)) {
 		own = arena_alloc(scratch, (fixed.count + 1) * sizeof(*own));
 		for (size_t i = 0; i < fixed.count; i++)
-			own[i] = (struct credential_member){fixed.members[i].name, fixed.members[i].value, true};
+			own[i] = (struct credential_member){fixed.members[i].name, fixed.members[i].value,
+							    true};
 		oauth_renew(worker->oauth, source->auth_name, own, fixed.count);
 	}
 	arena_free(&scratch);

@@ -152,7 +152,7 @@ def test_401_disables_for_good(pool):
     assert daemon.run(HANDLE, *({"handle": handle} for handle in daemon.handles(3, 10))) == {"COMPLETE": 3}
     used = collections.Counter(line["credential"] for line in daemon.requests())
     assert used["bad-secret-one"] == 1 and used["good-secret-two"] >= 7
-    assert daemon.credentials()[good]["last_used_at"]
+    poll("its use to be noted", lambda: daemon.credentials()[good]["last_used_at"])
     # Nothing is left: the next call says so, and who enables it is heard.
     daemon.ctl("credential", "disable", str(good), "--reason", "by the test")
     poll("the worker to notice", lambda: daemon.run(HANDLE, {"handle": daemon.handles(1, 20)[0]}) == {"FAILED": 1})
