@@ -298,8 +298,8 @@ static const struct conf_key trace_keys[] = {
 	 .doc = "whether requests are traced; unless given, when a sink takes the events"},
 	{"sample", &conf_float, AT(conf_model, trace_sample), BOUNDS(0, 1), .fallback = "1",
 	 .doc = "share of the requests that is traced"},
-	{"body", &conf_size, AT(conf_model, trace_body), BOUNDS(0, 64 * KIB), .fallback = "16KiB",
-	 .doc = "of each request's and answer's body; 0 = none"},
+	{"body", &conf_size, AT(conf_model, trace_body), BOUNDS(0, 64 * KIB), .fallback = "0",
+	 .doc = "so much of each body; 0 = none"},
 	{"service", &conf_text, AT(conf_model, trace_service), BOUNDS(1, 100), .fallback = "beat",
 	 .doc = "the service that traces name"},
 	END

@@ -172,7 +172,7 @@ struct conf_model {
 	int64_t relay_events, relay_bytes, relay_age_ms;	/* 500, 256 KiB, 20 ms */
 	bool trace_enabled;			/* while a sink takes them, unless the file says */
 	double trace_sample;			/* 1: every request */
-	int64_t trace_body;			/* 16 KiB of each body */
+	int64_t trace_body;			/* so much of each body; 0 = none */
 	const char *trace_service;		/* what traces say that they are from */
 	int64_t outbox_max;			/* 1 GiB */
 	int64_t memory_max;			/* per worker and sink process, 256 MiB */

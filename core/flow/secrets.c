@@ -30,7 +30,8 @@ struct flow_secrets {
 	struct name *names;
 	struct value *values;
 	size_t name_count, value_count;
-	bool name_first[256], value_first[256];
+	/* By byte: one of them begins with it; a text has to be looked at where it stands. */
+	bool name_first[256], value_first[256], stops[256];
 };
 
 /* Names that stand for secrets whoever uses them. */
@@ -52,8 +53,11 @@ static void add_name(struct flow_secrets *secrets, const char *text, bool parame
 	secrets->names = arena_grow(secrets->arena, secrets->names, secrets->name_count, sizeof(*secrets->names));
 	name = &secrets->names[secrets->name_count++];
 	*name = (struct name){text, strlen(text), parameter};
-	secrets->name_first[tolower((unsigned char)*text)] = true;
-	secrets->name_first[toupper((unsigned char)*text)] = true;
+	for (int i = 0; i < 2; i++) {
+		int first = i == 0 ? tolower((unsigned char)*text) : toupper((unsigned char)*text);
+
+		secrets->name_first[first] = secrets->stops[first] = true;
+	}
 }
 
 struct flow_secrets *flow_secrets_new(struct arena *arena)
@@ -74,6 +78,11 @@ void flow_secrets_add_name(struct flow_secrets *secrets, const char *name)
 void flow_secrets_add_parameter(struct flow_secrets *secrets, const char *name)
 {
 	add_name(secrets, name ? arena_strdup(secrets->arena, name) : NULL, true);
+}
+
+static void begins_with(struct flow_secrets *secrets, char first)
+{
+	secrets->value_first[(unsigned char)first] = secrets->stops[(unsigned char)first] = true;
 }
 
 static struct value *new_value(struct flow_secrets *secrets)
@@ -105,9 +114,9 @@ static void add_base64(struct flow_secrets *secrets, const char *text, size_t le
 		out[i - first] = digits[six];
 	}
 	*value = (struct value){out, end - first, true, 8 * (before + len) % 6 != 0};
-	secrets->value_first[(unsigned char)*out] = true;
+	begins_with(secrets, *out);
 	/* Its spelling for URLs. */
-	secrets->value_first[(unsigned char)(*out == '+' ? '-' : *out == '/' ? '_' : *out)] = true;
+	begins_with(secrets, (char)(*out == '+' ? '-' : *out == '/' ? '_' : *out));
 }
 
 static bool is_known(const struct flow_secrets *secrets, const char *text, size_t len)
@@ -125,11 +134,11 @@ static void add_value(struct flow_secrets *secrets, const char *text, size_t len
 		return;
 	text = arena_strndup(secrets->arena, text, len);
 	*new_value(secrets) = (struct value){text, len, false, false};
-	secrets->value_first[(unsigned char)*text] = true;
-	/* How any of them may begin when it is encoded. */
-	secrets->value_first['%'] = secrets->value_first['\\'] = true;
+	begins_with(secrets, *text);
 	if (*text == ' ')
-		secrets->value_first['+'] = true;
+		begins_with(secrets, '+');
+	/* How any of them may begin when it is encoded. */
+	secrets->stops['%'] = secrets->stops['\\'] = true;
 	for (size_t before = 0; before < 3; before++)
 		add_base64(secrets, text, len, before);
 }
@@ -282,19 +291,53 @@ static size_t value_match(const struct value *value, const char *text, const cha
 	return (size_t)(at - text);
 }
 
+/* Whether any value may begin here, told from one unit: most places are none. */
+static bool value_may_begin(const struct flow_secrets *secrets, const char *text, const char *end)
+{
+	unsigned char bytes[4];
+	size_t count;
+
+	if (secrets->value_first[(unsigned char)*text])
+		return true;
+	if (*text != '%' && *text != '\\')
+		return false;
+	unit_read(text, end, ESCAPES | PERCENT, '\0', bytes, &count);
+	return secrets->value_first[bytes[0]] || (*text == '%' && bytes[0] == '%');
+}
+
+/* A value that is not here as it is may still be here encoded, if what differs is how an encoding begins. */
+static bool may_be_encoded(const struct value *value, const char *text, const char *end)
+{
+	for (size_t i = 0; i < value->len && text < end; i++, text++) {
+		char c = *text;
+
+		if (value->base64)
+			c = (char)(c == '-' ? '+' : c == '_' ? '/' : c);
+		if (c != value->text[i])
+			return *text == '%' || *text == '\\' || *text == '+';
+		if (*text == '%' || *text == '\\')
+			return true;
+	}
+	return false;
+}
+
 /* The most that any value takes from here. */
 static size_t values_match(const struct flow_secrets *secrets, const char *text, const char *end)
 {
 	size_t longest = 0;
 
-	if (!secrets->value_first[(unsigned char)*text])
+	if (!value_may_begin(secrets, text, end))
 		return 0;
-	for (size_t i = 0; i < secrets->value_count; i++)
-		for (unsigned int how = 0; how < WAYS; how++) {
-			size_t len = value_match(&secrets->values[i], text, end, how);
+	for (size_t i = 0; i < secrets->value_count; i++) {
+		const struct value *value = &secrets->values[i];
+		unsigned int ways = may_be_encoded(value, text, end) ? WAYS : 1;
+
+		for (unsigned int how = 0; how < ways; how++) {
+			size_t len = value_match(value, text, end, how);
 
 			longest = len > longest ? len : longest;
 		}
+	}
 	return longest;
 }
 
@@ -383,7 +426,9 @@ static const char *names_match(const struct flow_secrets *secrets, const char *t
 	for (size_t i = 0; i < secrets->name_count; i++) {
 		const struct name *name = &secrets->names[i];
 
-		if ((size_t)(end - text) <= name->len || strncasecmp(text, name->text, name->len) != 0)
+		/* Two letters tell most apart. */
+		if ((size_t)(end - text) <= name->len || ((*text ^ *name->text) & ~0x20) != 0 ||
+		    (name->len > 1 && ((text[1] ^ name->text[1]) & ~0x20) != 0) || strncasecmp(text, name->text, name->len) != 0)
 			continue;
 		value_end = named_value(text + name->len, end, name->parameter, &value);
 		if (value_end && value_end > value && (!found || value_end > found)) {
@@ -420,30 +465,46 @@ static const char *whole_values(const struct flow_secrets *secrets, const char *
 	return behind;
 }
 
+/* To the next byte at which something may begin; the text up to most bytes from there on. */
+static const char *next_stop(const struct flow_secrets *secrets, const char *at, const char *end, size_t most)
+{
+	if ((size_t)(end - at) > most)
+		end = at + most;
+	while (at < end && !secrets->stops[(unsigned char)*at])
+		at++;
+	return at;
+}
+
 static void hide(const struct flow_secrets *secrets, const char *text, size_t len, size_t most, bool names,
 		 struct buf *out)
 {
-	const char *at = text, *end = text + len, *value, *behind;
+	const char *at = text, *end = text + len, *shown = text, *value, *behind;
 
-	while (at < end && out->len < most) {
-		size_t hidden = values_match(secrets, at, end);
+	/* From shown to at: looked at and not written yet. */
+	while (at < end && out->len + (size_t)(at - shown) < most) {
+		const char *stop = next_stop(secrets, at, end, most - out->len - (size_t)(at - shown));
+		size_t hidden;
 
-		if (hidden > 0) {
-			buf_adds(out, STARS);
-			at += hidden;
+		if (stop > at) {
+			at = stop;
 			continue;
 		}
-		behind = names && secrets->name_first[(unsigned char)*at] && name_begins(text, at)
-				 ? names_match(secrets, at, end, &value)
-				 : NULL;
-		if (behind) {
-			buf_add(out, at, (size_t)(value - at));
-			buf_adds(out, STARS);
-			at = whole_values(secrets, value, behind, end);
+		hidden = values_match(secrets, at, end);
+		value = at;
+		behind = hidden > 0 ? at + hidden : NULL;
+		if (!behind && names && secrets->name_first[(unsigned char)*at] && name_begins(text, at)) {
+			behind = names_match(secrets, at, end, &value);
+			behind = behind ? whole_values(secrets, value, behind, end) : NULL;
+		}
+		if (!behind) {
+			at++;
 			continue;
 		}
-		buf_addc(out, *at++);
+		buf_add(out, shown, (size_t)(value - shown));
+		buf_adds(out, STARS);
+		at = shown = behind;
 	}
+	buf_add(out, shown, (size_t)(at - shown));
 	if (out->len > most) {
 		out->len = most;
 		out->data[most] = '\0';

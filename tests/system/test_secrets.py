@@ -29,6 +29,7 @@ mode: processes
 log: {{level: debug}}
 tasks: {{lease: 2s, crashes: 1, slice: {{records: 1}}}}
 http: {{timeout: 1s}}
+trace: {{body: 64KiB}}
 calls: {{retries: 1}}
 restart: {{first: 50ms, cap: 500ms}}
 sources:

@@ -76,7 +76,7 @@ def rows(daemon):
 def test_every_request_is_traced_and_no_secret_is(run):
     daemon, seen = run("source=graphapi,key=user_1,status=500", "source=graphapi,key=user_2,status=401",
                        "source=rapidapi-arraybobo,slow=6000", "source=graphapi,key=user_3,cut=10",
-                       "source=rapidapi-jotucker,badjson")
+                       "source=rapidapi-jotucker,badjson", extra="trace: {body: 16KiB}\n")
     submit(daemon)
     requests = seen()
     traces = rows(daemon)
@@ -102,7 +102,7 @@ def test_every_request_is_traced_and_no_secret_is(run):
 
 
 def test_a_failed_task_leaves_its_traces(run):
-    daemon, seen = run("status=500", extra="trace: {body: 0}\n")
+    daemon, seen = run("status=500", extra="trace: {sample: 1}\n")
     daemon.submit("refresh_orders_by_store", "store=shop-{i}.example", count=3)
     requests = seen()
     assert daemon.statuses() == {"FAILED": 3}

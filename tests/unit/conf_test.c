@@ -408,7 +408,7 @@ static void test_defaults(void **state)
 	assert_int_equal(model->call_retries, 2);
 	assert_false(model->trace_enabled);	/* no sink takes the traces */
 	assert_true(model->trace_sample >= 1);
-	assert_int_equal(model->trace_body, 16 << 10);
+	assert_int_equal(model->trace_body, 0);
 	assert_string_equal(model->trace_service, "beat");
 	assert_int_equal(model->event_max, 1 << 20);
 	assert_int_equal(model->relay_events, 500);
