@@ -222,8 +222,10 @@ static void on_rows(void *user, const char *json, size_t len, const struct error
 {
 	struct schedules *schedules = user;
 
-	if (err->code == ERR_NONE)
+	if (err->code == ERR_NONE && schedules->part->active(schedules->part->user))
 		begin_list(schedules, json, len);
+	else if (err->code == ERR_NONE)
+		finish(schedules);
 	else if (err->code == ERR_INPUT || err->code == ERR_LIMIT)
 		note_failure(schedules, err);
 	else
