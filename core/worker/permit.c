@@ -28,6 +28,7 @@
 
 #define AGAIN_LEAST_MS 1000	/* a task that goes back stays for so long */
 #define COMPLAIN_MS 60000
+#define TOLD_MS 30000		/* what is written of a credential is known to every node by then */
 #define ENTRY_LOOK_MS 10000	/* calls that wait for the one that asks for their task look again so often */
 
 struct source_rates {
@@ -568,8 +569,9 @@ void permit_park(struct call *call)
 	int64_t id = flow_call_credential(call->engine), said_ms = flow_call_parked_s(call->engine) * 1000, park_ms;
 
 	if (id != 0 && worker->credentials != NULL) {
+		/* The limiter bars it only until all nodes have it from the store, where it may be enabled again. */
 		credential_pool_park(worker->credentials, id, said_ms, refusal(call->engine));
-		park_ms = said_ms > 0 ? said_ms : CREDENTIAL_PARK_FIRST_MS;
+		park_ms = said_ms > 0 && said_ms < TOLD_MS ? said_ms : TOLD_MS;
 	} else {
 		park_ms = upstream_park(worker, call->engine, flow_call_parked_s(call->engine));
 	}

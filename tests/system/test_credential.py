@@ -180,6 +180,20 @@ def test_429_parks_and_another_goes_on(pool):
     assert set(states(daemon).values()) == {"usable"}
 
 
+def test_a_credential_has_limits_of_its_own(pool):
+    """What it may not do any more another does; when none may, the task waits in the store."""
+    daemon = pool({HANDLE: "{concurrency: 1, sources: [%s]}" % ARRAYBOBO})
+    daemon.add(ARRAYBOBO, "X-RapidAPI-Key", "scarce-secret-one", "--limit", "2/h")
+    daemon.add(ARRAYBOBO, "X-RapidAPI-Key", "scarce-secret-two", "--limit", "20/h", "--limit", "3/min")
+    daemon.start()
+    daemon.submit(HANDLE, f"handle={daemon.handles(1, 40)[0]}", count=4)
+    poll("the budgets to be used up", lambda: daemon.store(
+        "SELECT 1 FROM scrape_request_log WHERE status = 'PENDING' AND run_after IS NOT NULL"))
+    used = collections.Counter(line["credential"] for line in daemon.requests())
+    assert used["scarce-secret-one"] == 2 and 1 <= used["scarce-secret-two"] <= 3
+    assert not daemon.store("SELECT 1 FROM scrape_request_log WHERE status = 'FAILED'")
+
+
 def test_pages_keep_their_credential(pool):
     daemon = pool({HANDLE: "{concurrency: 4, sources: [%s]}" % ARRAYBOBO})
     for text in ("good-secret-one", "good-secret-two", "good-secret-three"):
