@@ -111,16 +111,13 @@ static const char *host_link_next(struct sl_task *t, const char *link)
 static void host_set_cursor(struct sl_task *t, const char *cursor)
 {
 	struct flow_task *task = task_of(t);
-	const struct sl_source *source;
 
 	if (task->stage != STAGE_PARSE || !task->call) {
 		task_fault(task, "set_cursor belongs in parse");
 		return;
 	}
-	source = flow_call_source(task->call);
 	/* Checkpoints are stored: a link that repeats the credential gets it anew when it is followed. */
-	if (source && source->auth == SL_AUTH_QUERY)
-		cursor = call_hide(task->call, task->scratch, cursor);
+	cursor = request_link_keep(task->call, task->scratch, cursor);
 	task->call->next_cursor = cursor && *cursor ? arena_strdup(task->calls.arena, cursor) : NULL;
 }
 

@@ -169,6 +169,8 @@ bool call_turn(struct flow_call *call);
 void call_fail(struct flow_call *call, enum sl_result result, int status, const char *text);
 /* text as it may be shown: an upstream may repeat in its answer what it was sent. call may be NULL. */
 const char *call_hide(const struct flow_call *call, struct arena *arena, const char *text);
+/* A link to be stored: without the parameters whose value is a secret. Other texts stay as they are. */
+const char *request_link_keep(const struct flow_call *call, struct arena *arena, const char *link);
 /* What follows from a callback's or the transport's result other than SL_OK. */
 enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int status, const char *text,
 			     int64_t park_s);

@@ -329,6 +329,34 @@ static const char *url_show(struct sl_request *r)
 	return shown;
 }
 
+const char *request_link_keep(const struct flow_call *call, struct arena *arena, const char *link)
+{
+	const char *query = link && str_starts(link, "http") ? strchr(link, '?') : NULL;
+	const char *shown;
+	struct buf out;
+
+	if (!query || !call->secrets)
+		return link;
+	buf_init(&out);
+	buf_add(&out, link, (size_t)(query - link));
+	for (char separator = '?'; *query == '?' || *query == '&';) {
+		size_t len = strcspn(query + 1, "&#");
+		const char *equals = memchr(query + 1, '=', len);
+
+		shown = equals ? arena_strndup(arena, equals + 1, (size_t)(query + 1 + len - equals - 1)) : NULL;
+		if (!str_eq(flow_secrets_hide_values(call->secrets, arena, shown), "***")) {
+			buf_addc(&out, separator);
+			buf_add(&out, query + 1, len);
+			separator = '&';
+		}
+		query += 1 + len;
+	}
+	buf_adds(&out, query);
+	shown = arena_strndup(arena, out.data, out.len);
+	buf_fini(&out);
+	return shown;
+}
+
 /* --- the driver's side --- */
 
 static void body_finish(struct sl_request *r)

@@ -147,7 +147,12 @@ struct sl_host {
 	const struct sl_json *(*parse_json)(struct sl_task *t, const char *text);
 	/* The rel="next" target of a Link header; NULL when there is none. */
 	const char *(*link_next)(struct sl_task *t, const char *link_header);
-	void (*set_cursor)(struct sl_task *t, const char *cursor);	/* NULL or "": no further page */
+	/*
+	 * NULL or "": no further page. A link is kept without the parameters whose
+	 * value is a secret, for cursors are stored: what the host does not place by
+	 * itself (auth), build places again when it follows the link.
+	 */
+	void (*set_cursor)(struct sl_task *t, const char *cursor);
 
 	/* --- records --- */
 	/* Makes a record of this response (or, in retrieve, a stub). Returns NULL, and counts it, when key is NULL or "". */
