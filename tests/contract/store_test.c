@@ -313,28 +313,41 @@ static void fail_keeps_error_text_and_code(void **state)
 	assert_json(fixture_events(fx, fx->status_queue), "2.status", "\"FAILED\"");
 }
 
-static void retry_counts_and_waits(void **state)
+/* A claimed task is to be tried again from then on. */
+static void retry_from(struct fixture *fx, int64_t run_after_ms)
 {
-	struct fixture *fx = *state;
-	struct store_commit commit;
-	struct task_row *row;
-	int64_t id = fixture_submit(fx, 1);
-	size_t count;
+	struct store_commit commit = fixture_commit(fixture_claim(fx), STORE_RETRY);
 
-	commit = fixture_commit(fixture_claim(fx), STORE_RETRY);
 	commit.data = "(500, 'again')";
 	commit.error_code = "retry";
 	commit.checkpoint = "{\"page\":2}";
-	commit.run_after_ms = clock_wall_ms() + 50;
+	commit.run_after_ms = run_after_ms;
 	fixture_write(fx, &commit, 1);
+}
+
+static void retry_counts_and_waits(void **state)
+{
+	struct fixture *fx = *state;
+	int64_t id = fixture_submit(fx, 1), until_ms;
+	struct task_row *row;
+	size_t count;
+
+	retry_from(fx, clock_wall_ms() + 3600000);
 	assert_json(fixture_task(fx, id), "attempt", "1");
 	assert_json(fixture_task(fx, id), "data", "\"(500, 'again')\"");
 	assert_json(fixture_events(fx, fx->status_queue), "2.status", "\"PENDING\"");
+	fixture_rescue(fx);
 	fixture_claim_from(fx, fx->sync, 1, 60000, false, &count);
 	assert_int_equal(count, 0);
-	usleep(60000);
-	fixture_rescue(fx);
-	row = fixture_claim(fx);
+	fixture_submit(fx, 1);
+	retry_from(fx, clock_wall_ms() + 50);
+	until_ms = clock_mono_ms() + 60000;
+	do {
+		assert_true(clock_mono_ms() < until_ms);
+		usleep(10000);
+		fixture_rescue(fx);
+		row = fixture_claim_from(fx, fx->sync, 1, 60000, false, &count);
+	} while (count == 0);
 	assert_int_equal(row->attempt, 1);
 	assert_int_equal(row->commit_seq, 1);
 	assert_string_equal(row->checkpoint, "{\"page\":2}");
