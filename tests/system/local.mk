@@ -66,4 +66,4 @@ endif
 # The measurements' own arguments and arithmetic.
 SYSTEM_TESTS += tests/system/test_bench.py
 # The pool of credentials.
-SYSTEM_TESTS += tests/system/test_credential.py
+SYSTEM_TESTS += tests/system/test_credential.py tests/system/test_storm.py

@@ -101,7 +101,10 @@ class Pool(Daemon):
             return [json.loads(line) for line in log]
 
     def handles(self, count, start=0):
-        url = f"{self.upstream.url}/_sim/keys?kind=handle&from={start}&count={count}"
+        return self.keys("handle", count, start)
+
+    def keys(self, kind, count, start=0):
+        url = f"{self.upstream.url}/_sim/keys?kind={kind}&from={start}&count={count}"
         with urllib.request.urlopen(url, timeout=30) as answer:
             return json.load(answer)
 
