@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -81,6 +82,11 @@ static int open_store(struct ctl *ctl, bool create, bool quiet)
 	if (!create && str_starts(url, "sqlite:") && access(url + strlen("sqlite:"), F_OK) != 0) {
 		if (!quiet)
 			ctl_fail("there is no task store %s: name the state directory with --state DIR", url);
+		return -1;
+	}
+	/* As sluiced does, whichever is said first. */
+	if (create && str_starts(url, "sqlite:") && mkdir(ctl->setup.conf->state, 0700) != 0 && errno != EEXIST) {
+		ctl_fail("state directory %s: %s", ctl->setup.conf->state, strerror(errno));
 		return -1;
 	}
 	options = setup_store_options(ctl->setup.conf, ctl->arena);

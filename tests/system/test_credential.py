@@ -126,7 +126,6 @@ def pool(tmp_path):
 
     def make(flows, **options):
         made.append(Pool(tmp_path, flows, **options))
-        os.makedirs(made[0].state, exist_ok=True)
         return made[0]
     yield make
     for daemon in made:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything an upstream can do to a pool, at once: refusals, limits, errors and cut answers by turns."""
 import collections
-import os
 
 import pytest
 
@@ -19,7 +18,6 @@ FLOW = "{concurrency: %d, attempts: 20, fallback: error, retry: {first: 100ms, c
 @pytest.fixture
 def storm(tmp_path):
     daemon = Pool(tmp_path, {POST: FLOW}, faults=FAULTS)
-    os.makedirs(daemon.state)
     yield daemon
     try:
         assert daemon.leaks() == []
