@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PostgreSQL, RabbitMQ and ClickHouse with a proxy in front of each, nodes of the daemon on them, and their books."""
+"""PostgreSQL, RabbitMQ, Redis and ClickHouse with a proxy in front of each, nodes of the daemon on them, and their books."""
 import contextlib
 import os
 
@@ -24,7 +24,7 @@ class Node(Daemon):
         options.setdefault("extra", FAST)
         options.setdefault("sink", "deadline: 1s, batch: {age: 300ms}")
         super().__init__(folder, sim, mode="processes", tasks=cluster.tasks_url, bus=cluster.bus_url,
-                         warehouse=cluster.warehouse_url, **options)
+                         warehouse=cluster.warehouse_url, limits=cluster.limits_url, **options)
         self.cluster = cluster
         self.before = {}	# counters of daemons that were killed
 
@@ -51,15 +51,16 @@ class Node(Daemon):
 
 
 class Cluster:
-    def __init__(self, folder, postgres, rabbitmq, clickhouse):
+    def __init__(self, folder, postgres, rabbitmq, clickhouse, redis):
         self.folder = str(folder)
-        self.postgres, self.rabbitmq, self.clickhouse = postgres, rabbitmq, clickhouse
-        self.proxies = [servers.Proxy(server.port) for server in (postgres, rabbitmq, clickhouse)]
-        self.postgres_proxy, self.rabbitmq_proxy, self.clickhouse_proxy = self.proxies
+        self.postgres, self.rabbitmq, self.clickhouse, self.redis = postgres, rabbitmq, clickhouse, redis
+        self.proxies = [servers.Proxy(server.port) for server in (postgres, rabbitmq, clickhouse, redis)]
+        self.postgres_proxy, self.rabbitmq_proxy, self.clickhouse_proxy, self.redis_proxy = self.proxies
         postgres.create_database(DATABASE)
         clickhouse.query(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
         self.tasks_url = postgres.url(DATABASE, self.postgres_proxy.port)
         self.bus_url = rabbitmq.url("?heartbeat=2", port=self.rabbitmq_proxy.port)
+        self.limits_url = redis.url(port=self.redis_proxy.port)
         self.warehouse_url = clickhouse.url(port=self.clickhouse_proxy.port, database=DATABASE)
 
     def close(self):

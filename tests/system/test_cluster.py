@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole chain on PostgreSQL, RabbitMQ and ClickHouse: everything fails in turn, and nothing is lost or doubled.
+"""The whole chain on PostgreSQL, RabbitMQ, Redis and ClickHouse: everything fails in turn, and nothing is lost or doubled.
 
 SLUICE_TASKS says how many tasks (20000 is the long form), SLUICE_FAULTS how often each fault happens.
 """
@@ -24,8 +24,8 @@ FLOWS = """\
 
 
 @pytest.fixture
-def cluster(tmp_path, postgres, rabbitmq, clickhouse):
-    with Cluster(tmp_path, postgres, rabbitmq, clickhouse) as made:
+def cluster(tmp_path, postgres, rabbitmq, clickhouse, redis):
+    with Cluster(tmp_path, postgres, rabbitmq, clickhouse, redis) as made:
         yield made
 
 
@@ -45,15 +45,17 @@ class Faults:
         return [self.kill_worker, self.kill_relay, self.kill_sink, self.kill_timer, self.kill_supervisor,
                 self.restart_postgres, self.terminate_backends, self.cut_between_commit_and_answer,
                 self.restart_rabbitmq, self.kill_rabbitmq, self.memory_alarm, self.kill_clickhouse,
-                self.clickhouse_answers_500, self.clickhouse_hangs, self.cut_every_connection]
+                self.clickhouse_answers_500, self.clickhouse_hangs, self.kill_redis, self.cut_every_connection]
 
     def kill_role(self, role):
-        pids = self.node.role_pids(role)
-        if pids:
+        def strike():
+            pids = self.node.role_pids(role)
             try:
                 os.kill(self.chance.choice(pids), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            except (IndexError, ProcessLookupError):		# it is just being started again
+                return False
+            return True
+        poll(f"a {role} to kill", strike)
 
     def kill_worker(self):
         self.kill_role("worker")
@@ -78,7 +80,7 @@ class Faults:
 
     def cut_between_commit_and_answer(self):
         self.cluster.postgres_proxy.cut_on(b"COMMIT", forward=True)
-        self.cluster.postgres_proxy.triggered.wait(10)
+        assert self.cluster.postgres_proxy.triggered.wait(DEADLINE)
 
     def restart_rabbitmq(self):
         self.cluster.rabbitmq.restart()
@@ -106,6 +108,10 @@ class Faults:
         self.cluster.clickhouse.pause()
         time.sleep(4)
         self.cluster.clickhouse.resume()
+
+    def kill_redis(self):
+        self.cluster.redis.kill()
+        self.cluster.redis.start()
 
     def cut_every_connection(self):
         for proxy in self.cluster.proxies:
