@@ -18,7 +18,7 @@ from report import Run
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.join(SOURCE, "tests", "system"))
 
-PACKAGES = {"amqplib": "0.10.9", "graphile-worker": "0.16.6", "pg": "8.23.1"}
+PACKAGES = {"amqplib": "0.10.9", "graphile-worker": "0.17.3", "pg": "8.23.1"}
 
 
 class Missing(Exception):
