@@ -118,6 +118,7 @@ struct pg_store {
 	struct store base;
 	struct pg_target target;
 	struct pg_conn conn;
+	bool lz4;			/* the server can pack large values with it */
 	struct list queue;
 	struct pg_request *current;
 	bool started;			/* current has begun on this connection */
@@ -201,7 +202,8 @@ struct jwrite;
 void pg_write_row(struct jwrite *w, const PGresult *result, int row);	/* an object, by the columns' types */
 
 /* --- schema: store_postgres_schema.c; all block --- */
-int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], struct error *err);
+/* lz4_r: whether the server packs large values with LZ4. */
+int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], bool *lz4_r, struct error *err);
 int pg_schema_tables(PGconn *conn, const struct store_table *const *tables, size_t count, struct error *err);
 /* The migrations that are missing, into schema. 1, or 0 when nothing else can be said, or -1. */
 int pg_schema_missing(PGconn *conn, struct arena *arena, struct store_schema *schema, struct error *err);

@@ -245,7 +245,12 @@ static int check_server(PGconn *conn, struct error *err)
 			 PQserverVersion(conn) / 10000);
 }
 
-int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], struct error *err)
+/* The store's id, and whether the server packs with LZ4: since version 14, when it was built with it. */
+#define WHO_IT_IS                                                                                            \
+	"SELECT value, EXISTS (SELECT 1 FROM pg_settings WHERE name = 'default_toast_compression' AND"       \
+	" 'lz4' = ANY (enumvals)) FROM store_meta WHERE name = 'store_id'"
+
+int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], bool *lz4_r, struct error *err)
 {
 	PGresult *result;
 	int64_t version;
@@ -259,13 +264,15 @@ int pg_schema_open(PGconn *conn, bool create, char id_r[UUID_TEXT_SIZE], struct 
 		return -1;
 	if (version < NEWEST && in_transaction(conn, migrate, NULL, 0, NULL, NULL, err) < 0)
 		return -1;
-	result = pg_exec_blocking(conn, err, "SELECT value FROM store_meta WHERE name = 'store_id'", "");
+	result = pg_exec_blocking(conn, err, WHO_IT_IS, "");
 	if (result == NULL)
 		return -1;
-	if (PQntuples(result) == 0)
+	if (PQntuples(result) == 0) {
 		rc = error_set(err, ERR_INPUT, "the task store has no store_id");
-	else
+	} else {
 		str_format(id_r, UUID_TEXT_SIZE, "%s", PQgetvalue(result, 0, 0));
+		*lz4_r = PQgetvalue(result, 0, 1)[0] == 't';
+	}
 	PQclear(result);
 	return rc;
 }

@@ -192,6 +192,39 @@ static void locks_are_waited_for(void **state)
 	PQfinish(conn);
 }
 
+/* Where the server can; its own way costs a worker more than the rest of its commit. */
+static void large_values_are_packed_with_lz4(void **state)
+{
+	struct fixture *fx = *state;
+	PGconn *conn = other_connect(fx);
+	struct store_commit commit;
+	struct store_outbox out;
+	struct buf payload;
+	const char *can;
+
+	buf_init(&payload);
+	for (int i = 0; i < 400; i++)
+		buf_printf(&payload, "%s{\"number\":%d}", i > 0 ? "\n" : "", i);
+	out = (struct store_outbox){fx->queue, payload.data, payload.len, 400};
+	fixture_submit(fx, 1);
+	commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
+	commit.outbox = &out;
+	commit.outbox_count = 1;
+	assert_good(fx, store_sync_commit(fx->sync, &commit, 1, &fx->err));
+	assert_int_equal(commit.outcome, STORE_COMMITTED);
+	can = ask(fx, conn, "SELECT 1 FROM pg_settings WHERE name = 'default_toast_compression'"
+		  " AND 'lz4' = ANY (enumvals)");
+	if (can != NULL)
+		assert_string_equal(ask(fx, conn, arena_printf(fx->arena, "SELECT pg_column_compression(payload)"
+							       " FROM outbox WHERE queue = '%s'", fx->queue)),
+				    "lz4");
+	assert_string_equal(ask(fx, conn, arena_printf(fx->arena, "SELECT payload FROM outbox WHERE queue = '%s'",
+						       fx->queue)),
+			    payload.data);
+	buf_fini(&payload);
+	PQfinish(conn);
+}
+
 /* Tasks that somebody else has locked are neither claimed nor rescued nor waited for. */
 static void locked_tasks_are_passed_over(void **state)
 {
@@ -624,6 +657,7 @@ static const struct CMUnitTest cases[] = {
 	CASE(deadlock_repeats_the_group),
 	CASE(locks_are_waited_for),
 	CASE(locked_tasks_are_passed_over),
+	CASE(large_values_are_packed_with_lz4),
 	CASE(constraint_undoes_its_task_alone),
 	CASE(odd_values_come_back),
 	CASE(schema_is_made_only_with_leave),
