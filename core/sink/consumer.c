@@ -489,7 +489,9 @@ static void take(struct consumer *consumer, const struct bus_message *message)
 	bytes = batch->body.len;
 	batch_add(batch, message);
 	hold(consumer, batch->events - events, batch->body.len - bytes);
-	if (batch->events >= options->batch_rows || batch->body.len >= options->batch_bytes)
+	/* Not more messages than leave room for another batch to fill meanwhile. */
+	if (batch->events >= options->batch_rows || batch->body.len >= options->batch_bytes ||
+	    batch->message_count >= options->unacked_messages / BATCHES)
 		seal(consumer);
 }
 
