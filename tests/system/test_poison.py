@@ -4,10 +4,12 @@
 SLUICE_MESSAGES says how many messages (100000 is the long form).
 """
 import gzip
+import itertools
 import json
 import os
 import random
 import re
+import time
 
 import pika
 import pytest
@@ -96,6 +98,22 @@ def ids(clickhouse):
     rows = [row[0] for row in clickhouse.query(f"SELECT event_id FROM {DATABASE}.{TABLE}")]
     assert len(rows) == len(set(rows)), "an event is there twice"
     return set(rows)
+
+
+def test_a_deleted_queue_is_made_again(chain, rabbitmq, clickhouse):
+    """The broker cancels the consumer; what is sent from then on arrives."""
+    _, channel = chain
+    numbers = itertools.count()
+
+    def arrives():
+        before = len(ids(clickhouse))
+        publish(channel, event(next(numbers)))		# one that comes before the binding is nobody's
+        time.sleep(1)
+        return len(ids(clickhouse)) > before
+    poll("an event to land", arrives)
+    rabbitmq.ctl("delete_queue", QUEUE)
+    poll("the queue to be there again", lambda: QUEUE in rabbitmq.queues())
+    poll("an event to land", arrives)
 
 
 def test_poison_is_set_aside_and_nothing_else(chain, rabbitmq, clickhouse):
