@@ -66,6 +66,10 @@ class Cluster:
     def close(self):
         for proxy in self.proxies:
             proxy.close()
+        # What a test that failed has left is not for the next one.
+        with contextlib.suppress(AssertionError):
+            for queue in self.rabbitmq.queues():
+                self.rabbitmq.ctl("delete_queue", queue)
         with contextlib.suppress(AssertionError):
             self.clickhouse.query(f"DROP DATABASE IF EXISTS {DATABASE}")
         with contextlib.suppress(AssertionError):
@@ -117,7 +121,10 @@ class Cluster:
         poll("all tasks to end", lambda: sum(self.statuses().get(end, 0) for end in ("COMPLETE", "FAILED")) == tasks,
              deadline, 0.5)
         poll("the outbox to drain", lambda: self.waiting() == 0, deadline, 0.5)
-        poll("all events to land", self.balanced, deadline, 0.5)
+        try:
+            poll("all events to land", self.balanced, deadline, 0.5)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {self.books()}, {self.rabbitmq.queues()}") from None
         poll("the queues to be empty", lambda: not any(self.rabbitmq.queues().values()), deadline, 0.5)
 
     def check(self, tasks):

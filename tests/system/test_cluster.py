@@ -160,7 +160,7 @@ def test_everything_fails_in_turn(tmp_path, cluster):
 
 def test_two_nodes_share_the_work(tmp_path, cluster):
     """No task runs twice, both finish some; when one dies the other takes over when its leases end."""
-    sim = Sim(tmp_path, "--orders", "20", "--latency", "20")
+    sim = Sim(tmp_path, "--orders", "20", "--latency", "400")
     nodes = [Node(cluster, os.path.join(tmp_path, name), sim.url, flows=FLOWS) for name in ("one", "two")]
     tasks = 1200
 

@@ -61,6 +61,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
     """Answers with what it was sent, in every member that plugins look at; how, the request's own text says."""
     protocol_version = "HTTP/1.1"
     pages = 0
+    limited = set()
 
     def log_message(self, *_):
         pass
@@ -74,6 +75,10 @@ class Echo(http.server.BaseHTTPRequestHandler):
         echo = " ".join([self.path, urllib.parse.unquote(self.path), sent, urllib.parse.unquote(sent), *values,
                          base64.b64encode("user:".encode() + values[-1].encode()).decode()])
         mode = next((mode for mode in [*MODES, "next", "crash"] if mode in self.path), "e500")
+        # A limit that holds for ever is waited for as long.
+        if mode == "e429" and self.path in Echo.limited:
+            mode = "e500"
+        Echo.limited.add(self.path)
         if mode == "cut":
             self.close_connection = True
             return
@@ -91,6 +96,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
             body = json.dumps(body)
         self.send_response(int(mode[1:]) if mode[0] == "e" else 200)
         self.send_header("Content-Length", str(len(body)))
+        if mode == "e429":
+            self.send_header("Retry-After", "1")
         self.end_headers()
         self.wfile.write(body.encode())
 

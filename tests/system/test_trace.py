@@ -30,7 +30,7 @@ def run(tmp_path):
         started.append(sim)
         text = harness.CONFIG.format(
             mode="single", sim=sim.url, extra=QUICK + extra, flows=FLOWS, warehouse="chdb:${STATE}/warehouse",
-            sink="", tasks="sqlite:${STATE}/sluice.db", bus="direct") + "  trace_log_events: {}\n"
+            sink="", tasks="sqlite:${STATE}/sluice.db", bus="direct", limits="local") + "  trace_log_events: {}\n"
         for name, member in (("graphapi", "token: t"), ("rapidapi-arraybobo", "X-RapidAPI-Key: k"),
                              ("ytapitoken", "key: k"), ("shopify", "X-Shopify-Access-Token: k")):
             lines = text.split("\n")
