@@ -46,8 +46,8 @@ struct amqp_url {
 	int heartbeat_s;
 	bool quorum;			/* what queues are declared as */
 };
-/* rest: what follows "amqp:" or, with tls, "amqps:". All in arena. Errors never quote the password. */
-int amqp_url_parse(const char *rest, bool tls, struct arena *arena, struct amqp_url *url_r, struct error *err);
+/* All in arena. Errors never quote the password. */
+int amqp_url_parse(const char *url, struct arena *arena, struct amqp_url *url_r, struct error *err);
 
 /* --- one connection: amqp_conn.c --- */
 enum { AMQP_MAIN = 1, AMQP_SIDE = 2 };	/* channels */

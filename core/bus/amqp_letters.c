@@ -309,7 +309,7 @@ static struct bus_letters *amqp_open(const struct bus_letters *base, const char 
 
 	(void)store;
 	letters->base = *base;
-	if (amqp_url_parse(strchr(url, ':') + 1, str_starts(url, "amqps:"), base->arena, &letters->url, err) < 0) {
+	if (amqp_url_parse(url, base->arena, &letters->url, err) < 0) {
 		error_prefix(err, "bus");
 		mem_release(letters);
 		return NULL;

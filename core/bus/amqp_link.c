@@ -24,11 +24,9 @@
 
 int amqp_link_init(struct amqp_link *link, const char *url, const char *name, struct error *err)
 {
-	bool tls = str_starts(url, "amqps:");
-
-	assert(tls || str_starts(url, "amqp:"));
+	assert(str_starts(url, "amqps:") || str_starts(url, "amqp:"));
 	link->arena = arena_new();
-	if (amqp_url_parse(strchr(url, ':') + 1, tls, link->arena, &link->url, err) < 0) {
+	if (amqp_url_parse(url, link->arena, &link->url, err) < 0) {
 		arena_free(&link->arena);
 		return error_prefix(err, "bus");
 	}

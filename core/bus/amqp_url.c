@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Takes the URL of RabbitMQ brokers apart. Pure; any thread. */
 #include "base/num.h"
+#include "base/scheme.h"
 #include "base/str.h"
 #include "bus/amqp.h"
 
@@ -38,20 +39,21 @@ static int take_option(const char *name, const char *value, struct amqp_url *url
 	return 0;
 }
 
-int amqp_url_parse(const char *rest, bool tls, struct arena *arena, struct amqp_url *url_r, struct error *err)
+int amqp_url_parse(const char *url, struct arena *arena, struct amqp_url *url_r, struct error *err)
 {
-	struct server_url url;
+	bool tls = str_starts(url, "amqps:");
+	struct server_url parts;
 
 	*url_r = (struct amqp_url){.tls = tls, .heartbeat_s = HEARTBEAT_S};
-	if (server_url_parse(rest, SHAPE, tls ? TLS_PORT : PORT, arena, &url, err) < 0)
+	if (server_url_parse(scheme_rest(url), SHAPE, tls ? TLS_PORT : PORT, arena, &parts, err) < 0)
 		return -1;
-	url_r->user = url.user != NULL ? url.user : "guest";
-	url_r->password = url.password != NULL ? url.password : "guest";
-	url_r->vhost = url.path != NULL ? url.path : "/";
-	url_r->hosts = url.hosts;
-	url_r->host_count = url.host_count;
-	for (size_t i = 0; i < url.option_count; i++)
-		if (take_option(url.options[i].name, url.options[i].value, url_r, err) < 0)
+	url_r->user = parts.user != NULL ? parts.user : "guest";
+	url_r->password = parts.password != NULL ? parts.password : "guest";
+	url_r->vhost = parts.path != NULL ? parts.path : "/";
+	url_r->hosts = parts.hosts;
+	url_r->host_count = parts.host_count;
+	for (size_t i = 0; i < parts.option_count; i++)
+		if (take_option(parts.options[i].name, parts.options[i].value, url_r, err) < 0)
 			return -1;
 	if ((url_r->cert_file == NULL) != (url_r->key_file == NULL))
 		return error_set(err, ERR_INPUT, "cert and key are given together or not at all");

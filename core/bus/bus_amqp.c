@@ -20,7 +20,6 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/list.h"
-#include "base/scheme.h"
 #include "base/str.h"
 #include "bus/amqp_consumer.h"
 #include "bus/driver.h"
@@ -592,7 +591,7 @@ static int check(const char *url, struct error *err)
 {
 	struct arena *arena = arena_new();
 	struct amqp_url parts;
-	int status = amqp_url_parse(scheme_rest(url), str_starts(url, "amqps:"), arena, &parts, err);
+	int status = amqp_url_parse(url, arena, &parts, err);
 
 	arena_free(&arena);
 	return status;
