@@ -249,10 +249,9 @@ static const struct permit_rates *own_rates(struct arena *arena, const char *tex
 	return rates;
 }
 
-static void add_candidate(struct permit *permit, const struct permission *with)
+static void add_candidate(struct permit *permit, const struct permission *with, const struct upstream *upstream)
 {
 	struct worker *worker = permit->call->task->worker;
-	const struct upstream *upstream = upstream_find(worker, with->source, permit->call->engine);
 	struct candidate *candidate = &permit->candidates[permit->count];
 	bool pooled = with->credential_id != 0;
 
@@ -271,12 +270,14 @@ static void add_candidate(struct permit *permit, const struct permission *with)
 /* The credentials of a source that the call may use, and when none may now, that one may later. */
 static void add_credentials(struct permit *permit, const struct sl_source *source)
 {
+	struct worker *worker = permit->call->task->worker;
+	const struct upstream *upstream = upstream_find(worker, source, permit->call->engine);
 	struct permission with[CHOOSE_MAX + 1];
 	int64_t wait_ms;
-	size_t count = choose(permit->call->task->worker, source, permit->call->engine, permit->arena, with, &wait_ms);
+	size_t count = choose(worker, source, permit->call->engine, permit->arena, with, &wait_ms);
 
 	for (size_t i = 0; i < count; i++)
-		add_candidate(permit, &with[i]);
+		add_candidate(permit, &with[i], upstream);
 	if (count == 0 && wait_ms != INT64_MAX)
 		permit->candidates[permit->count++] = (struct candidate){
 			.source = source, .wait_ms = wait_ms, .barred = true,
