@@ -204,11 +204,7 @@ static void print_results(struct ctl *ctl, const struct store_credential *rows, 
 		jwrite_end(&w);
 	}
 	jwrite_end(&w);
-	if (ctl->json)
-		puts(out.data);
-	else
-		table_print(table, stdout);
-	buf_fini(&out);
+	table_or_json(table, &out);
 }
 
 static int run(struct test *test)

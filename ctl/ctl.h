@@ -113,6 +113,8 @@ void table_json(struct table *table, const struct json *value);
 /* A JSON list of texts as one cell: "a, b"; anything else as table_json. */
 void table_texts(struct table *table, const struct json *list);
 void table_print(const struct table *table, FILE *out);
+/* On standard output: the table, or with --json what says the same; frees json's memory. */
+void table_or_json(const struct table *table, struct buf *json);
 /* "3m12s" */
 const char *text_seconds(struct ctl *ctl, long long seconds);
 /* "12.3 MiB" */

@@ -73,11 +73,7 @@ int cmd_flow_list(struct ctl *ctl)
 				  configured(ctl, plugin->flows[k]->name));
 	}
 	jwrite_end(&w);
-	if (ctl->json)
-		puts(out.data);
-	else
-		table_print(table, stdout);
-	buf_fini(&out);
+	table_or_json(table, &out);
 	return CTL_OK;
 }
 

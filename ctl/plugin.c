@@ -65,11 +65,7 @@ int cmd_plugin_list(struct ctl *ctl)
 		jwrite_end(&w);
 	}
 	jwrite_end(&w);
-	if (ctl->json)
-		puts(out.data);
-	else
-		table_print(table, stdout);
-	buf_fini(&out);
+	table_or_json(table, &out);
 	return CTL_OK;
 }
 

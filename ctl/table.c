@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/str.h"
 #include "json/json.h"
 
@@ -191,6 +192,15 @@ void table_print(const struct table *table, FILE *out)
 		print_cell(table, out, i, table->names[i], "\033[1m");
 	for (size_t i = 0; i < table->count; i++)
 		print_cell(table, out, i % table->columns, table->cells[i], color_of(table->cells[i]));
+}
+
+void table_or_json(const struct table *table, struct buf *json)
+{
+	if (table->ctl->json)
+		puts(json->data);
+	else
+		table_print(table, stdout);
+	buf_fini(json);
 }
 
 const char *text_seconds(struct ctl *ctl, long long seconds)
