@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "log/log.h"
 
-#define CONSUMER_TAG "sluice"	/* unique on its channel, which is enough */
+#define TAG_SIZE 24
 /* Messages that come one by one are handed over together, so long after the first. */
 #define LINGER_MS 2
 #define PREFETCH_MAX 65535
@@ -21,10 +21,16 @@
 /* Few, for they may have to wait for minutes, and what waits must leave room for others. */
 #define PREFETCH_SIDE 50
 /*
- * Held up for longer, deliveries go back to the broker: it ends connections that
- * nobody reads after half a minute, and then all it has becomes suspect.
+ * A broker ends a connection that nobody reads for half a minute, and then all
+ * it has becomes suspect. So whoever is held up for so long ends consuming,
+ * reads what is on its way, and goes on when there is room.
  */
-#define PAUSE_MAX_MS 15000
+#define HELD_UP_MAX_MS 5000
+#define HELD_UP_LOOK_MS 1000
+/* What is on its way then: buffers of the network, and a few hundred messages. More goes back. */
+#define ON_ITS_WAY_MAX ((size_t)32 * 1024 * 1024)
+/* Paused for longer, deliveries go back for others: no broker waits for acknowledgements for ever. */
+#define PAUSE_MAX_MS 300000
 
 static struct amqp_consumer *consumer_of(struct amqp_link *link)
 {
@@ -81,7 +87,6 @@ void amqp_consumer_pause(struct amqp_consumer *consumer, bool paused)
 {
 	pthread_mutex_lock(&consumer->mutex);
 	consumer->paused = paused;
-	consumer->paused_ms = clock_mono_ms();
 	pthread_mutex_unlock(&consumer->mutex);
 	amqp_link_wake(&consumer->link);
 }
@@ -250,21 +255,51 @@ static uint16_t prefetch(const struct amqp_consumer *consumer, bool side)
 	return (uint16_t)(consumer->max_messages < most ? consumer->max_messages : most);
 }
 
-/* Once, when nothing more is to be consumed. What has been sent comes before the answer. */
-static int ask_to_cancel(struct amqp_consumer *consumer, struct error *err)
+/* Names are not used twice: what is acknowledged late must not give the next consumer more room. */
+static amqp_bytes_t consumer_tag(const struct amqp_consumer *consumer, char tag[TAG_SIZE])
+{
+	str_format(tag, TAG_SIZE, "sluice-%u", consumer->consumed);
+	return amqp_cstring_bytes(tag);
+}
+
+static int ask_to_end(struct amqp_consumer *consumer, struct error *err)
 {
 	struct amqp_conn *conn = &consumer->link.conn;
-	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(CONSUMER_TAG)};
-	bool cancelled;
+	char tag[TAG_SIZE];
+	amqp_basic_cancel_t cancel = {.consumer_tag = consumer_tag(consumer, tag)};
+
+	consumer->consuming = ENDING;
+	return amqp_conn_status(conn, "ending the consumption",
+				amqp_send_method(conn->state, AMQP_MAIN, AMQP_BASIC_CANCEL_METHOD, &cancel), err);
+}
+
+static int ask_to_begin(struct amqp_consumer *consumer, struct error *err)
+{
+	struct amqp_conn *conn = &consumer->link.conn;
+	char tag[TAG_SIZE];
+	amqp_basic_consume_t begin = {.queue = amqp_cstring_bytes(consumer->queue.name)};
+
+	consumer->consumed++;
+	begin.consumer_tag = consumer_tag(consumer, tag);
+	consumer->consuming = BEGINNING;
+	return amqp_conn_status(conn, "consuming again",
+				amqp_send_method(conn->state, AMQP_MAIN, AMQP_BASIC_CONSUME_METHOD, &begin), err);
+}
+
+/* Consumes while there is room for what comes, and not any more when nothing is to come. */
+static int keep_consuming(struct amqp_consumer *consumer, struct error *err)
+{
+	bool cancelled, too_long = consumer->held_up_ms != 0 &&
+				   clock_mono_ms() - consumer->held_up_ms > HELD_UP_MAX_MS;
 
 	pthread_mutex_lock(&consumer->mutex);
 	cancelled = consumer->cancelled;
 	pthread_mutex_unlock(&consumer->mutex);
-	if (!cancelled || consumer->cancel != CANCEL_NOT)
-		return 0;
-	consumer->cancel = CANCEL_ASKED;
-	return amqp_conn_status(conn, "ending the consumption",
-				amqp_send_method(conn->state, AMQP_MAIN, AMQP_BASIC_CANCEL_METHOD, &cancel), err);
+	if (consumer->consuming == CONSUMING && (cancelled || too_long))
+		return ask_to_end(consumer, err);
+	if (consumer->consuming == ENDED && !cancelled && consumer->held_up_ms == 0)
+		return ask_to_begin(consumer, err);
+	return 0;
 }
 
 /* Whether a settle is asked for that nothing holds up. */
@@ -273,7 +308,8 @@ static bool may_settle(struct amqp_consumer *consumer, unsigned int *asked_r)
 	pthread_mutex_lock(&consumer->mutex);
 	*asked_r = consumer->settle_asked;
 	pthread_mutex_unlock(&consumer->mutex);
-	return *asked_r != consumer->settling && consumer->answers == 0 && consumer->cancel != CANCEL_ASKED;
+	return *asked_r != consumer->settling && consumer->answers == 0 &&
+	       (consumer->consuming == CONSUMING || consumer->consuming == ENDED);
 }
 
 /* Asks both channels for something harmless; they answer in order. */
@@ -334,7 +370,10 @@ static int on_method(struct amqp_consumer *consumer, bool side, const amqp_metho
 			settled(consumer);
 		return 0;
 	case AMQP_BASIC_CANCEL_OK_METHOD:
-		consumer->cancel = CANCEL_DONE;
+		consumer->consuming = ENDED;
+		return 0;
+	case AMQP_BASIC_CONSUME_OK_METHOD:
+		consumer->consuming = CONSUMING;
 		return 0;
 	case AMQP_BASIC_CANCEL_METHOD:
 		return error_set(err, ERR_IO, "the broker cancelled the consumer: the queue was deleted, or moved");
@@ -348,11 +387,20 @@ static int on_method(struct amqp_consumer *consumer, bool side, const amqp_metho
 	}
 }
 
-/* A message is complete. While paused it only comes because an answer was waited for: it goes back. */
+/* Whether what is not consumed any more is too much to be kept. The suspects' own channel sends few. */
+static bool is_overfull(struct amqp_consumer *consumer, bool side)
+{
+	return !side && (atomic_load(&consumer->held) >= 2 * consumer->max_messages ||
+			 atomic_load(&consumer->held_bytes) >= consumer->max_bytes + ON_ITS_WAY_MAX);
+}
+
+/* A message is complete. While paused it may come because an answer was waited for: then it goes back. */
 static int end_delivery(struct amqp_consumer *consumer, bool side, bool paused, struct error *err)
 {
+	bool back = (paused && consumer->answers > 0) || is_overfull(consumer, side);
+
 	consumer->reading[side].open = false;
-	if (paused)
+	if (back)
 		return nack(consumer, side, consumer->reading[side].delivery.tag, err);
 	add_delivery(consumer, side);
 	return 0;
@@ -383,6 +431,12 @@ static int on_frame(struct amqp_consumer *consumer, const amqp_frame_t *frame, c
 	return 0;
 }
 
+/* Not while there is no room, unless what is on its way has to be read to the end. */
+static bool may_read(struct amqp_consumer *consumer, bool paused)
+{
+	return !(paused || is_full(consumer)) || consumer->answers > 0 || consumer->consuming != CONSUMING;
+}
+
 /* Reads what is there, as far as there is room for it. 1: there may be more. */
 static int read_frames(struct amqp_consumer *consumer, bool paused, struct error *err)
 {
@@ -392,7 +446,7 @@ static int read_frames(struct amqp_consumer *consumer, bool paused, struct error
 	int rc;
 
 	while (budget-- > 0) {
-		if (is_full(consumer) && consumer->answers == 0)
+		if (!may_read(consumer, paused))
 			return 0;
 		rc = amqp_conn_frame(&consumer->link.conn, &frame, err);
 		if (rc > 0)
@@ -442,13 +496,13 @@ static int consume(struct amqp_consumer *consumer, bool side, struct error *err)
 {
 	struct amqp_conn *conn = &consumer->link.conn;
 	amqp_channel_t channel = side ? AMQP_SIDE : AMQP_MAIN;
-	char name[280];
+	char name[280], tag[TAG_SIZE];
 
 	str_format(name, sizeof(name), "%s%s", side ? AMQP_SUSPECT_PREFIX : "", consumer->queue.name);
 	amqp_basic_qos(conn->state, channel, 0, prefetch(consumer, side), 0);
 	if (amqp_conn_check(conn, "setting the prefetch", amqp_get_rpc_reply(conn->state), err) < 0)
 		return -1;
-	amqp_basic_consume(conn->state, channel, amqp_cstring_bytes(name), amqp_cstring_bytes(CONSUMER_TAG), 0, 0, 0,
+	amqp_basic_consume(conn->state, channel, amqp_cstring_bytes(name), consumer_tag(consumer, tag), 0, 0, 0,
 			   amqp_empty_table);
 	return amqp_conn_check(conn, "consuming", amqp_get_rpc_reply(conn->state), err);
 }
@@ -471,7 +525,9 @@ static int setup(struct amqp_link *link, struct error *err)
 		consumer->suspect_until_ms = clock_wall_ms() + 1000;
 	}
 	consumer->resolver_ms = 0;
-	consumer->cancel = CANCEL_NOT;
+	consumer->consuming = CONSUMING;
+	consumer->consumed = 0;
+	consumer->held_up_ms = 0;
 	consumer->reading[0].open = consumer->reading[1].open = false;
 	consumer->answers = 0;
 	if (consume(consumer, false, err) < 0 || consume(consumer, true, err) < 0)
@@ -498,15 +554,19 @@ static void lost(struct amqp_consumer *consumer, const struct error *err)
 	forget_connection(consumer);
 }
 
-/* Returns whether reading is to stop; *long_r: for so long that the connection is no use. */
+/* Returns whether nothing more is to be handed over; *long_r: for so long that others should have it. */
 static bool is_paused(struct amqp_consumer *consumer, bool *long_r)
 {
+	int64_t now = clock_mono_ms();
 	bool paused;
 
 	pthread_mutex_lock(&consumer->mutex);
 	paused = consumer->paused;
-	*long_r = paused && clock_mono_ms() - consumer->paused_ms > PAUSE_MAX_MS &&
-		  consumer->settle_asked == consumer->settled;
+	if (!paused && !is_full(consumer))
+		consumer->held_up_ms = 0;
+	else if (consumer->held_up_ms == 0)
+		consumer->held_up_ms = now;
+	*long_r = paused && now - consumer->held_up_ms > PAUSE_MAX_MS && consumer->settle_asked == consumer->settled;
 	pthread_mutex_unlock(&consumer->mutex);
 	return paused;
 }
@@ -529,13 +589,14 @@ static void turn(struct amqp_consumer *consumer, bool paused)
 	unsigned int asked;
 	struct error err;
 	short ready;
+	bool deaf;
 	int rc;
 
-	if (tell(consumer, &err) < 0 || ask_to_cancel(consumer, &err) < 0 || ask_to_settle(consumer, &err) < 0) {
+	if (tell(consumer, &err) < 0 || keep_consuming(consumer, &err) < 0 || ask_to_settle(consumer, &err) < 0) {
 		lost(consumer, &err);
 		return;
 	}
-	if (!(paused || is_full(consumer)) || consumer->answers > 0)
+	if (may_read(consumer, paused))
 		rc = read_frames(consumer, paused, &err);
 	else
 		rc = amqp_conn_beat(conn, &err);
@@ -552,10 +613,11 @@ static void turn(struct amqp_consumer *consumer, bool paused)
 		return;
 	}
 	post_batch(consumer);
-	paused = (paused || is_full(consumer)) && consumer->answers == 0;
-	ready = amqp_conn_wait(conn, paused ? 0 : POLLIN, consumer->link.wake, amqp_conn_pause_ms(conn));
+	deaf = !may_read(consumer, paused);
+	ready = amqp_conn_wait(conn, deaf ? 0 : POLLIN, consumer->link.wake,
+			       deaf ? HELD_UP_LOOK_MS : amqp_conn_pause_ms(conn));
 	amqp_spares_rest(&consumer->spares);
-	if (paused && (ready & (POLLERR | POLLHUP))) {		/* nobody would read of it */
+	if (deaf && (ready & (POLLERR | POLLHUP))) {		/* nobody would read of it */
 		error_set(&err, ERR_IO, "the connection ended");
 		lost(consumer, &err);
 	}

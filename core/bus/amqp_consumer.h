@@ -40,7 +40,6 @@ struct amqp_consumer {
 	size_t verdict_count, verdict_cap;
 	bool paused;
 	bool cancelled;			/* nothing more is to be consumed */
-	int64_t paused_ms;		/* monotonic: since when */
 	unsigned int settle_asked, settled;	/* counts up: everything told before is known to the broker */
 
 	/* the thread's */
@@ -58,7 +57,9 @@ struct amqp_consumer {
 	uint64_t suspects_left;		/* the next so many deliveries of AMQP_MAIN are suspect … */
 	int64_t suspect_until_ms;	/* … and those published before (wall clock) */
 	int64_t resolver_ms;		/* wall clock: the first delivery on AMQP_SIDE of this connection; 0: none */
-	enum { CANCEL_NOT, CANCEL_ASKED, CANCEL_DONE } cancel;	/* of what AMQP_MAIN consumes */
+	enum { CONSUMING, ENDING, ENDED, BEGINNING } consuming;	/* of AMQP_MAIN: asked for or so */
+	unsigned int consumed;		/* how often that began on this connection: names the consumer */
+	int64_t held_up_ms;		/* monotonic: paused or full since; 0: neither */
 	unsigned int settling, answers;	/* which settle is under way, and how many answers it still needs */
 };
 

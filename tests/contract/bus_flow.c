@@ -3,10 +3,11 @@
  * A publisher and a sink that remembers what it has seen, over a broker that
  * somebody else troubles meanwhile:
  *
- *	bus_flow PUBLISHER-URL READER-URL QUEUE COUNT RATE
+ *	bus_flow PUBLISHER-URL READER-URL QUEUE COUNT RATE [BYTES HOLD-MS]
  *
  * RATE messages in a second, COUNT of them or, if that is 0, until the standard
- * input ends. Ends with 0 when every message has arrived and was acknowledged, and nothing
+ * input ends; of BYTES each. The sink acknowledges nothing until HOLD-MS have
+ * passed. Ends with 0 when every message has arrived and was acknowledged, and nothing
  * came twice without being marked suspect. Prints what happened.
  */
 #include <poll.h>
@@ -26,6 +27,8 @@
 #define DEADLINE_MS 200000
 #define ACK_MS 20
 #define QUIET_MS 1000
+#define BODY_MAX 100000
+#define UNACKED_BYTES ((size_t)1024 * 1024)	/* of a sink that holds on */
 
 struct flow {
 	struct loop *loop;
@@ -40,12 +43,15 @@ struct flow {
 	uint64_t tags[100000];		/* to be acknowledged */
 	size_t tag_count;
 	int64_t rate;
+	int bytes;
+	int64_t hold_ms;
 	int64_t heard_ms;		/* when the last message came */
 };
 
 static void send(struct flow *flow, size_t n)
 {
-	char body[600], id[24];
+	static char body[BODY_MAX + 100];
+	char id[24];
 	struct bus_outgoing out = {.exchange = "flow.dx",
 				   .key = flow->queue,
 				   .body = body,
@@ -54,7 +60,7 @@ static void send(struct flow *flow, size_t n)
 				   .redo = flow->redo[n],
 				   .user = (void *)(uintptr_t)(n + 1)};
 
-	out.len = (size_t)snprintf(body, sizeof(body), "{\"n\":%zu,\"filling\":\"%0500d\"}", n, 0);
+	out.len = (size_t)snprintf(body, sizeof(body), "{\"n\":%zu,\"filling\":\"%0*d\"}", n, flow->bytes, 0);
 	snprintf(id, sizeof(id), "%zu", n);
 	flow->open++;
 	bus_publish(flow->publisher, &out, 1);
@@ -134,7 +140,7 @@ static void run(struct flow *flow)
 	struct loop_timer *acks = loop_timer_new(flow->loop, on_ack, flow);
 	bool settled = false;
 
-	loop_timer_start(acks, ACK_MS, ACK_MS);
+	loop_timer_start(acks, flow->hold_ms, ACK_MS);
 	/* Repeats may come after the last message. */
 	while ((flow->distinct < flow->count || flow->open > 0 || flow->tag_count > 0 ||
 		clock_mono_ms() - flow->heard_ms < QUIET_MS) && clock_mono_ms() < end) {
@@ -162,8 +168,13 @@ int main(int argc, char **argv)
 	struct bus_stats stats;
 	struct error err;
 
-	if (argc != 6)
+	if (argc != 6 && argc != 8)
 		return 2;
+	flow.bytes = argc == 8 ? (int)strtol(argv[6], NULL, 10) : 500;
+	flow.hold_ms = argc == 8 ? strtol(argv[7], NULL, 10) : ACK_MS;
+	if (flow.bytes > BODY_MAX)
+		return 2;
+	reader.unacked_bytes = argc == 8 ? UNACKED_BYTES : 0;
 	log_init(STDERR_FILENO, "flow", LOG_LEVEL_INFO);
 	queue.name = queue.key = reader.queue = reader.key = flow.queue = argv[3];
 	flow.count = strtoul(argv[4], NULL, 10);

@@ -36,10 +36,10 @@ def test_contract(rabbitmq, queues):
 class Flow:
     """Messages from a publisher to a sink while the broker has trouble: so many, or from now until the end."""
 
-    def __init__(self, publisher, reader, queue, count=0):
+    def __init__(self, publisher, reader, queue, count=0, options=()):
         self.process = subprocess.Popen([os.path.join(BUILD, "tests/contract/bus_flow"), publisher, reader, queue,
-                                         str(count), "1000000" if count else "2000"], text=True, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                         str(count), "1000000" if count else "2000", *options], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.out = ""
 
     def read_until(self, pattern):
@@ -72,6 +72,13 @@ def test_untroubled(rabbitmq):
     told = Flow(rabbitmq.url(), rabbitmq.url(), "calm", 10000).end()
     assert told["suspects"] == told["redone"] == 0
     queues_empty(rabbitmq, "calm")
+
+
+def test_a_sink_that_is_full_for_long(rabbitmq):
+    """A broker ends connections whose bytes nobody takes; nothing is suspect only because an insert takes a minute."""
+    told = Flow(rabbitmq.url(), rabbitmq.url(), "full", 3000, ("20000", "50000")).end()
+    assert told["suspects"] == told["repeats"] == told["lost"] == 0
+    queues_empty(rabbitmq, "full")
 
 
 def test_connections_are_cut(rabbitmq):
