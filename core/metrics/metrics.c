@@ -77,6 +77,8 @@ const struct metric_def metric_defs[METRIC_COUNT] = {
 		"Rows not inserted because they were there already."},
 	[METRIC_RESCUED] = {"sluice_tasks_rescued_total", METRIC_COUNTER, "",
 		"Tasks whose lease expired, that became due, or that expired before they were started."},
+	[METRIC_RELAY_PUBLISHED] = {"sluice_relay_published_total", METRIC_COUNTER, "",
+		"Messages given to the broker, each time one is."},
 	[METRIC_RELAY_MESSAGES] = {"sluice_relay_messages_total", METRIC_COUNTER, "",
 		"Messages that the broker confirmed."},
 	[METRIC_RELAY_EVENTS] = {"sluice_relay_events_total", METRIC_COUNTER, "",

@@ -115,6 +115,7 @@ static void keep_rows(struct parcel *parcel)
 
 static void publish(struct lane *lane, struct parcel *parcel)
 {
+	metric_add(METRIC_RELAY_PUBLISHED, 1);
 	if (parcel->message.redo)
 		metric_add(METRIC_RELAY_REDO, 1);
 	bus_publish(lane->relay->publisher, &parcel->message, 1);

@@ -20,8 +20,9 @@ static const struct figure {
 } figures[] = {
 	{"sink", "rows", METRIC_SINK_ROWS}, {"sink", "suspects", METRIC_SINK_SUSPECTS},
 	{"sink", "repeats", METRIC_SINK_REPEATS}, {"sink", "dead_letters", METRIC_SINK_DEAD},
-	{"relay", "messages", METRIC_RELAY_MESSAGES}, {"relay", "events", METRIC_RELAY_EVENTS},
-	{"relay", "redo", METRIC_RELAY_REDO}, {"relay", "dead_letters", METRIC_RELAY_DEAD},
+	{"relay", "published", METRIC_RELAY_PUBLISHED}, {"relay", "messages", METRIC_RELAY_MESSAGES},
+	{"relay", "events", METRIC_RELAY_EVENTS}, {"relay", "redo", METRIC_RELAY_REDO},
+	{"relay", "dead_letters", METRIC_RELAY_DEAD},
 	{"worker", "claimed", METRIC_TASKS_CLAIMED}, {"worker", "completed", METRIC_TASKS_COMPLETED}
 };
 

@@ -36,8 +36,8 @@ class Node(Daemon):
         """{(role, figure): number} for the whole node, and {(title, figure): number} for each sink."""
         found = dict(self.before)
         for entry in (self.status() or {}).get("roles", []):
-            for figure in ("rows", "suspects", "repeats", "dead_letters", "messages", "events", "redo", "claimed",
-                           "completed"):
+            for figure in ("rows", "suspects", "repeats", "dead_letters", "published", "messages", "events", "redo",
+                           "claimed", "completed"):
                 if figure in entry:
                     for key in {(entry["role"], figure), (entry["title"], figure)}:
                         found[key] = found.get(key, 0) + entry[figure]
@@ -51,6 +51,8 @@ class Node(Daemon):
 
 
 class Cluster:
+    database = DATABASE
+
     def __init__(self, folder, postgres, rabbitmq, clickhouse, redis):
         self.folder = str(folder)
         self.postgres, self.rabbitmq, self.clickhouse, self.redis = postgres, rabbitmq, clickhouse, redis
@@ -142,14 +144,16 @@ class Cluster:
         for node in nodes:
             for key, number in node.counters().items():
                 total[key] = total.get(key, 0) + number
-        lines = [f"claimed {total.get(('worker', 'claimed'), 0)}, completed {total.get(('worker', 'completed'), 0)}; "
-                 f"confirmed messages {total.get(('relay', 'messages'), 0)}, events in them "
-                 f"{total.get(('relay', 'events'), 0)}, sent again {total.get(('relay', 'redo'), 0)}",
+
+        def of(role, name):
+            return total.get((role, name), 0)
+        lines = [f"tasks: claimed {of('worker', 'claimed')}, completed {of('worker', 'completed')}",
+                 f"messages: published {of('relay', 'published')}, of them once more {of('relay', 'redo')}; "
+                 f"confirmed {of('relay', 'messages')} with {of('relay', 'events')} events",
                  f"{'table':28}{'committed':>11}{'rows':>9}{'distinct':>10}{'inserted':>10}{'suspicious':>12}"
                  f"{'there already':>15}{'dead':>6}"]
         for table, (committed, rows, distinct) in books.items():
-            def figure(name, title="sink " + table):
-                return total.get((title, name), 0)
-            lines.append(f"{table:28}{committed:11}{rows:9}{distinct:10}{figure('rows'):10}{figure('suspects'):12}"
-                         f"{figure('repeats'):15}{figure('dead_letters'):6}")
+            sink = "sink " + table
+            lines.append(f"{table:28}{committed:11}{rows:9}{distinct:10}{of(sink, 'rows'):10}{of(sink, 'suspects'):12}"
+                         f"{of(sink, 'repeats'):15}{of(sink, 'dead_letters'):6}")
         return "\n".join(lines)

@@ -218,6 +218,32 @@ def test_sink_dies_between_insert_and_acknowledgement(tmp_path, cluster):
         sim.stop()
 
 
+def test_inserts_outlive_their_deadline_and_their_sink(tmp_path, cluster):
+    """The server goes on with INSERTs for longer than anybody waits: the resolver looks nothing up before they are over."""
+    sim = Sim(tmp_path)
+    node = Node(cluster, os.path.join(tmp_path, "node"), sim.url, flows=FLOWS, extra=FAST.replace("6s", "1500ms"))
+    table = f"{cluster.database}.profile_log_events"
+    running = ("SELECT query_id FROM system.processes WHERE position(query_id, '/profile_log_events/') > 0 "
+               "AND elapsed > 0.2")
+    try:
+        node.start()
+        submit(node, 20)
+        cluster.wait_done(20)
+        for column in ("slow", "slower"):		# what the server lets one take: 3 s each
+            cluster.clickhouse.query(f"ALTER TABLE {table} ADD COLUMN {column} UInt8 MATERIALIZED sleepEachRow(0.05)")
+        submit(node, 100)
+        poll("an insert to run", lambda: cluster.clickhouse.query(running))
+        for pid in node.role_pids("sink"):
+            os.kill(pid, signal.SIGKILL)
+        poll("the resolver to meet an insert", lambda: "nobody waits for" in node.tail(100000))
+        cluster.wait_done(120)
+        cluster.check(120)
+        assert node.stop() == 0
+    finally:
+        node.stop()
+        sim.stop()
+
+
 def test_a_table_that_took_no_rows_is_tried_again(tmp_path, cluster):
     """Every batch timed out and was given up, the breaker is open, and nothing is held that could be a probe."""
     sim = Sim(tmp_path)
