@@ -217,6 +217,7 @@ static void handle(void *data, struct httpd_request *http)
 
 	(void)data;
 	request->http = http;
+	request->arrived_ms = clock_wall_ms();
 	request->source = request->operation = "";
 	request->delay_ms = control ? 0 : options.latency_ms;
 	buf_init(&request->body);

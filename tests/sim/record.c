@@ -135,6 +135,7 @@ static void line_add(const struct sim_request *request, bool complete, bool serv
 	jwrite_init(&w, &lines);
 	jwrite_object(&w, NULL);
 	jwrite_int(&w, "t", clock_wall_ms());
+	jwrite_int(&w, "arrived", request->arrived_ms);
 	jwrite_string(&w, "source", request->source);
 	jwrite_string(&w, "op", request->operation);
 	jwrite_string(&w, "key", request->key);

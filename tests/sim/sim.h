@@ -24,6 +24,7 @@ struct entity {
 
 struct sim_request {
 	struct httpd_request *http;	/* until answered */
+	int64_t arrived_ms;		/* wall clock */
 	const char *path;		/* below the source's prefix, "/" first; until answered */
 	const char *source, *operation;	/* static; "" when no endpoint knows the request */
 	char key[SIM_TEXT];		/* what was asked for: handle, id, short code, ids, store */

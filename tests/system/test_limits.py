@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Permission from outside: limits by the simulator's own log, waiting, breaker, retries, fallback.
 
-The upstream's log has the time of each answer. What the limiter lets go takes its time to get there, and not always
+The upstream's log has the time at which each request arrived. What the limiter lets go takes its time to get there, and not always
 the same: windows are shorter by JITTER_MS than what the limit says.
 How much of the budget is used depends on the machine: only the long form asks for what an idle one reaches.
 """
@@ -62,7 +62,7 @@ def node(tmp_path):
 
 
 def most_within(times, window_ms):
-    """The most answers in any window of that length."""
+    """The most arrivals in any window of that length."""
     most = first = 0
     for last, at in enumerate(times):
         while times[first] <= at - window_ms:
@@ -80,8 +80,8 @@ def posts(daemon, count, first=0):
     return [(POST, {"shortcode": code}) for code in daemon.keys("post", first + count)[first:]]
 
 
-def answered(daemon, **wanted):
-    return sorted(line["t"] for line in daemon.requests(**wanted))
+def arrivals(daemon, **wanted):
+    return sorted(line["arrived"] for line in daemon.requests(**wanted))
 
 
 def check_budget(nodes, count, period_ms, tasks, least, middle=None):
@@ -96,7 +96,7 @@ def check_budget(nodes, count, period_ms, tasks, least, middle=None):
         middle()
     for one, numbers in ids.items():
         assert {task.status for task in one.ended(numbers, 600)} == {"COMPLETE"}
-    times = answered(nodes[0], source="rapidapi-arraybobo")
+    times = arrivals(nodes[0], source="rapidapi-arraybobo")
     assert len(times) == tasks
     most, part = most_within(times, period_ms - JITTER_MS), used(times, count, period_ms)
     print(f"{tasks} requests, limit {count}/{period_ms} ms: at most {most_within(times, period_ms)} in any window "
@@ -175,7 +175,7 @@ def test_what_waits_too_long_goes_back_and_its_flow_is_not_claimed(node):
     back = [task for task in map(daemon.task, ids) if task.run_after]
     assert back and all(task.attempt == task.crashes == 0 for task in back)
     assert all(50 * 60 < task.run_after / 1000 - time.time() <= 70 * 60 for task in back)
-    assert len(answered(daemon, source="rapidapi-arraybobo")) == 3
+    assert len(arrivals(daemon, source="rapidapi-arraybobo")) == 3
 
 
 def test_who_waits_in_line_goes_in_time(node):
@@ -242,8 +242,8 @@ def test_an_outage_is_no_storm(node):
                   faults=["source=rapidapi-arraybobo,500"])
     daemon.add(*posts(daemon, 200))
     poll("the breaker to open", lambda: daemon.logged("breaker open"))
-    poll("some probes", lambda: len(answered(daemon, source="rapidapi-arraybobo")) >= 14)
-    times = answered(daemon, source="rapidapi-arraybobo")
+    poll("some probes", lambda: len(arrivals(daemon, source="rapidapi-arraybobo")) >= 14)
+    times = arrivals(daemon, source="rapidapi-arraybobo")
     probes = times[10:]			# those before may have been under way
     assert all(after - before >= 200 for before, after in zip(probes, probes[1:])), probes
     assert daemon.metric("sluice_breakers_open") == 1
@@ -256,7 +256,7 @@ def test_retries_have_a_budget(node):
                   extra="breaker: {failures: 1000}\n", faults=["source=rapidapi-arraybobo,500"])
     tasks = daemon.run(*(work + ({"max_attempts": 1},) for work in posts(daemon, 60)))
     assert {(task.status, task.error_code) for task in tasks} == {("FAILED", "retry")}
-    asked = len(answered(daemon, source="rapidapi-arraybobo"))
+    asked = len(arrivals(daemon, source="rapidapi-arraybobo"))
     assert 60 < asked < 150, "twenty and what comes back in a minute; 180 without a budget"
     assert daemon.metric("sluice_retries_refused_total") > 0
 
