@@ -27,6 +27,7 @@ struct entry {
 	char *handle, *text, *limits;	/* owned; NULL for null */
 	bool enabled;
 	int64_t parked_until_ms, failures, last_used_ms;
+	int64_t busy_until_ms;		/* what this process was told by the limiter */
 	bool used;			/* since that was written */
 	size_t unwritten;		/* changes the store has not confirmed */
 	uint64_t known;			/* readings up to this one are older than what is known here */

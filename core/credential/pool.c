@@ -2,6 +2,7 @@
 /* See pool.h. Each process that asks sources has one; its loop thread runs all of it. */
 #include "credential/internal.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -39,32 +40,86 @@ static bool answers(const struct entry *entry, const struct sl_source *source, c
 	return str_eq(entry->def->name, source->name) && (handle == NULL || str_eq(entry->handle, handle));
 }
 
+/* Of those that are busy the soonest; returns how many there are now. */
+static size_t add_busy(struct entry *entry, struct entry **busy, size_t count, size_t max)
+{
+	size_t at = count;
+
+	while (at > 0 && busy[at - 1]->busy_until_ms > entry->busy_until_ms)
+		at--;
+	if (at == max)
+		return count;
+	count += count < max;
+	memmove(busy + at + 1, busy + at, (count - 1 - at) * sizeof(*busy));
+	busy[at] = entry;
+	return count;
+}
+
+static size_t group_candidates(struct credential_pool *pool, const struct group *group, bool by_handle,
+			       struct entry *first, int64_t now_ms, struct entry **found, size_t max,
+			       int64_t *soonest_ms_r)
+{
+	struct entry *busy[CREDENTIAL_CANDIDATES_MAX];
+	size_t count = 0, busy_count = 0;
+	struct list *node;
+
+	if (first != NULL)
+		found[count++] = first;
+	for (node = group->members.next; node != &group->members && count < max; node = node->next) {
+		struct entry *entry = by_handle ? list_entry(node, struct entry, by_handle)
+						: list_entry(node, struct entry, by_source);
+
+		if (!usable(pool, entry, now_ms)) {
+			if (entry->enabled && !entry->broken && entry->parked_until_ms < *soonest_ms_r)
+				*soonest_ms_r = entry->parked_until_ms;
+		} else if (entry->busy_until_ms > now_ms && entry != first) {
+			busy_count = add_busy(entry, busy, busy_count, max);
+		} else if (entry != first) {
+			found[count++] = entry;
+		}
+	}
+	for (size_t i = 0; i < busy_count && count < max; i++)
+		found[count++] = busy[i];
+	return count;
+}
+
 size_t credential_pool_candidates(struct credential_pool *pool, const struct sl_source *source,
 				  const char *handle, int64_t prefer, int64_t now_ms, struct credential *out,
 				  size_t max, int64_t *soonest_ms_r)
 {
-	struct entry *first = prefer != 0 ? cache_find(pool, prefer) : NULL, *entry;
+	struct entry *first = prefer != 0 ? cache_find(pool, prefer) : NULL;
 	const struct group *group = cache_group(pool, source->name, handle);
-	struct list *node;
-	size_t count = 0;
+	struct entry *found[CREDENTIAL_CANDIDATES_MAX];
+	size_t count;
 
+	assert(max > 0 && max <= CREDENTIAL_CANDIDATES_MAX);
 	*soonest_ms_r = INT64_MAX;
-	if (!cache_asked(pool, now_ms, soonest_ms_r))
+	if (!cache_asked(pool, now_ms, soonest_ms_r) || group == NULL)
 		return 0;
-	if (first != NULL && answers(first, source, handle) && usable(pool, first, now_ms) && count < max)
-		describe(first, &out[count++]);
-	for (node = group != NULL ? group->members.next : NULL;
-	     group != NULL && node != &group->members && count < max; node = node->next) {
-		entry = handle != NULL ? list_entry(node, struct entry, by_handle)
-				       : list_entry(node, struct entry, by_source);
-		if (usable(pool, entry, now_ms)) {
-			if (count == 0 || entry != first)
-				describe(entry, &out[count++]);
-		} else if (entry->enabled && !entry->broken && entry->parked_until_ms < *soonest_ms_r) {
-			*soonest_ms_r = entry->parked_until_ms;
-		}
-	}
+	if (first != NULL && !(answers(first, source, handle) && usable(pool, first, now_ms)))
+		first = NULL;
+	count = group_candidates(pool, group, handle != NULL, first, now_ms, found, max, soonest_ms_r);
+	for (size_t i = 0; i < count; i++)
+		describe(found[i], &out[i]);
 	return count;
+}
+
+bool credential_pool_usable(struct credential_pool *pool, int64_t id, int64_t now_ms)
+{
+	struct entry *entry = cache_find(pool, id);
+
+	return entry != NULL && usable(pool, entry, now_ms);
+}
+
+bool credential_pool_busy(struct credential_pool *pool, int64_t id, int64_t for_ms)
+{
+	struct entry *entry = cache_find(pool, id);
+	int64_t now = now_of(pool);
+	bool known = entry == NULL || entry->busy_until_ms > now;
+
+	if (entry != NULL)
+		entry->busy_until_ms = now + (for_ms < CREDENTIAL_BUSY_CAP_MS ? for_ms : CREDENTIAL_BUSY_CAP_MS);
+	return !known;
 }
 
 int64_t credential_pool_look(struct credential_pool *pool, int64_t now_ms)

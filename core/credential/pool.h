@@ -24,6 +24,8 @@ struct store;
 
 #define CREDENTIAL_PARK_FIRST_MS INT64_C(60000)		/* when nobody said how long, doubling … */
 #define CREDENTIAL_PARK_CAP_MS INT64_C(3600000)		/* … up to this */
+#define CREDENTIAL_BUSY_CAP_MS INT64_C(60000)
+#define CREDENTIAL_CANDIDATES_MAX 16
 
 /* Borrowed from the pool until control goes back to the loop. */
 struct credential {
@@ -53,8 +55,8 @@ struct credential_pool *credential_pool_new(struct loop *loop, struct store *sto
 void credential_pool_free(struct credential_pool **pool);
 
 /*
- * Credentials of source that may be used at now_ms, least recently used first, at
- * most max. handle NULL: any of the source; else those of the handle alone. prefer:
+ * Credentials of source that may be used at now_ms, at most max: least recently used
+ * first, and behind all others those that are busy, the soonest first. handle NULL: any of the source; else those of the handle alone. prefer:
  * an id that comes first if it may be used, 0 = none. When the answer is 0,
  * *soonest_ms_r is when the first that is parked may be used, or what is known is no
  * longer too old; INT64_MAX: there is none.
@@ -67,6 +69,13 @@ size_t credential_pool_candidates(struct credential_pool *pool, const struct sl_
  * INT64_MAX: the store has none either.
  */
 int64_t credential_pool_look(struct credential_pool *pool, int64_t now_ms);
+/* Whether it may (still) be used. */
+bool credential_pool_usable(struct credential_pool *pool, int64_t id, int64_t now_ms);
+/*
+ * Its limits leave no room for so long: this process tries others first, for
+ * CREDENTIAL_BUSY_CAP_MS at most. false: that was known.
+ */
+bool credential_pool_busy(struct credential_pool *pool, int64_t id, int64_t for_ms);
 /* Whether the pool knows the credential; *out is filled when it does. */
 bool credential_pool_find(struct credential_pool *pool, int64_t id, struct credential *out);
 

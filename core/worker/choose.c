@@ -3,7 +3,9 @@
  * With what a source may be asked: the pool's credentials and the static one of
  * flows.yaml, with their access tokens where the source wants one.
  */
+#include "base/buf.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "conf/model.h"
 #include "credential/oauth.h"
 #include "credential/pool.h"
@@ -151,6 +153,27 @@ bool choose_renew(struct worker *worker, const struct flow_call *engine)
 
 /* --- choosing --- */
 
+/*
+ * A name for the limiter that tells a static credential from another and nothing
+ * about it. Of what the configuration says alone: access tokens come and go.
+ */
+static const char *fixed_key(const struct sl_source *source, const struct flow_credential *credential,
+			     const char *handle, struct arena *scratch)
+{
+	char hash[SHA256_TEXT_SIZE];
+	struct buf members;
+
+	if (credential->count == 0)
+		return NULL;
+	buf_init(&members);
+	for (size_t i = 0; i < credential->count; i++)
+		buf_printf(&members, "%s=%s\n", credential->members[i].name, credential->members[i].value);
+	sha256_hex(hash, members.data, members.len);
+	buf_fini(&members);
+	return arena_printf(scratch, "credential/%s/%.12s%s%s", source->name, hash, handle != NULL ? "/" : "",
+			    handle != NULL ? handle : "");
+}
+
 static void from_pool(const struct credential *credential, const char *base_url,
 		      const struct sl_source *source, struct arena *scratch, struct permission *out)
 {
@@ -164,7 +187,8 @@ static void from_pool(const struct credential *credential, const char *base_url,
 	*out = (struct permission){
 		.source = source, .base_url = base_url, .credential = {members, credential->count},
 		.credential_id = credential->id,
-		.limits = credential->limits != NULL ? arena_strdup(scratch, credential->limits) : NULL
+		.limits = credential->limits != NULL ? arena_strdup(scratch, credential->limits) : NULL,
+		.limit_key = arena_printf(scratch, "credential/%s/#%lld", source->name, (long long)credential->id)
 	};
 }
 
@@ -186,8 +210,12 @@ size_t choose(struct worker *worker, const struct sl_source *source, const struc
 		soonest_ms = credential_pool_look(worker->credentials, now_ms);
 	for (size_t i = 0; i < count; i++)
 		from_pool(&found[i], fixed.base_url, source, scratch, &out[i]);
-	if (has_fixed)
+	if (has_fixed) {
+		fixed.limit_key = fixed_key(source, &fixed.credential,
+					    (source->flags & SL_SOURCE_BOUND) != 0 ? flow_call_handle(call) : NULL,
+					    scratch);
 		out[count++] = fixed;
+	}
 	*wait_ms_r = soonest_ms == INT64_MAX ? INT64_MAX : soonest_ms > now_ms ? soonest_ms - now_ms : 1;
 	if (source->auth != SL_AUTH_OAUTH2)
 		return count;

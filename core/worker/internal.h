@@ -216,6 +216,7 @@ struct permission {
 	struct flow_credential credential;	/* good until the call asks again or ends */
 	int64_t credential_id;			/* in the pool; 0: the static one, or none */
 	const char *limits;			/* the credential's own, or NULL */
+	const char *limit_key;			/* what the limiter knows the credential by; NULL: there is none */
 	int64_t wait_ms;
 };
 /* Opens the limiter and the pool, and reads the flows' limits. After store and client are there. */

@@ -5,7 +5,8 @@
  * Candidates are the sources that may answer, in order, each with its
  * credentials. For each the limiter is asked in one step for all it falls
  * under: the source, the credential, and when the task begins its flow and its
- * items. The first that is granted goes. When all refuse, the call waits in
+ * items. The first that is granted goes. When all refuse, and no credential is
+ * left that was not tried, the call waits in
  * line for the one that has room first, up to limits.max_hold; a task that
  * would wait longer goes back to the store until then, and when nothing but
  * its sources stood in the way its flow is not claimed meanwhile.
@@ -45,6 +46,7 @@ struct candidate {
 	struct limit_item items[LIMIT_ITEMS_MAX];
 	size_t item_count;
 	unsigned int own;		/* items that other tasks of the flow may not fall under: a bit for each */
+	unsigned int credential_bit;	/* of the item that is the credential's */
 	int64_t wait_ms;		/* as far as it was told; -1: repeating cannot help */
 	bool barred;			/* by what this process knows; the limiter need not be asked */
 	bool wide;			/* every task of the flow would have to wait for it */
@@ -55,6 +57,8 @@ struct permit {
 	struct arena *arena;
 	struct candidate *candidates;
 	size_t count, at;
+	bool more;			/* a source may have credentials that are not among them … */
+	bool learnt;			/* … and some of these turned out to be used up */
 	struct limit_request *request;
 	struct limit_waiter *waiter;
 	const struct candidate *chosen;	/* granted */
@@ -186,26 +190,7 @@ static void item_add(struct candidate *candidate, const char *key, const struct 
 		.key = key, .rates = rates->rates, .rate_count = rates->count, .cost = cost};
 }
 
-/* A name for the limiter that tells one credential from another and nothing about it. */
-static const char *credential_key(struct permit *permit, const struct candidate *candidate, const char *handle)
-{
-	char hash[SHA256_TEXT_SIZE];
-	struct buf members;
-
-	if (candidate->credential_id != 0)
-		return arena_printf(permit->arena, "credential/%s/#%lld", candidate->source->name,
-				    (long long)candidate->credential_id);
-	buf_init(&members);
-	for (size_t i = 0; i < candidate->credential.count; i++)
-		buf_printf(&members, "%s=%s\n", candidate->credential.members[i].name,
-			   candidate->credential.members[i].value);
-	sha256_hex(hash, members.data, members.len);
-	buf_fini(&members);
-	return arena_printf(permit->arena, "credential/%s/%.12s%s%s", candidate->source->name, hash,
-			    handle != NULL ? "/" : "", handle != NULL ? handle : "");
-}
-
-static void candidate_items(struct permit *permit, struct candidate *candidate)
+static void candidate_items(struct permit *permit, struct candidate *candidate, const char *credential_key)
 {
 	const struct task *task = permit->call->task;
 	const struct source_rates *rates = source_rates(task->worker, candidate->source);
@@ -215,9 +200,9 @@ static void candidate_items(struct permit *permit, struct candidate *candidate)
 
 	candidate->key = arena_printf(permit->arena, "source/%s", source->name);
 	item_add(candidate, candidate->key, &rates->source, cost, false);
-	if (candidate->credential.count > 0) {
-		candidate->key = credential_key(permit, candidate,
-						bound ? flow_call_handle(permit->call->engine) : NULL);
+	if (credential_key != NULL) {
+		candidate->key = credential_key;
+		candidate->credential_bit = 1U << candidate->item_count;
 		item_add(candidate, candidate->key,
 			 candidate->own_rates != NULL ? candidate->own_rates : &rates->credential, cost, bound);
 	}
@@ -263,7 +248,7 @@ static void add_candidate(struct permit *permit, const struct permission *with, 
 		.wait_ms = upstream_barred(worker, with->source, upstream, pooled),
 		.wide = (with->source->flags & SL_SOURCE_BOUND) == 0};
 	candidate->barred = candidate->wait_ms > 0;
-	candidate_items(permit, candidate);
+	candidate_items(permit, candidate, with->limit_key);
 	permit->count++;
 }
 
@@ -278,6 +263,7 @@ static void add_credentials(struct permit *permit, const struct sl_source *sourc
 
 	for (size_t i = 0; i < count; i++)
 		add_candidate(permit, &with[i], upstream);
+	permit->more = permit->more || count >= CHOOSE_MAX;
 	if (count == 0 && wait_ms != INT64_MAX)
 		permit->candidates[permit->count++] = (struct candidate){
 			.source = source, .wait_ms = wait_ms, .barred = true,
@@ -306,22 +292,20 @@ static void draw_first(const struct sl_source **sources, const double *weights, 
 	}
 }
 
-static struct permit *permit_new(struct call *call)
+static void find_candidates(struct permit *permit)
 {
-	const struct task *task = call->task;
+	const struct task *task = permit->call->task;
 	const struct sl_source *sources[ENGINE_CANDIDATES_MAX];
 	double weights[ENGINE_CANDIDATES_MAX];
-	size_t count = engine_candidates(task->worker->conf, task->flow->conf, call->engine, sources, weights);
-	struct permit *permit = mem_alloc(sizeof(*permit));
+	size_t count = engine_candidates(task->worker->conf, task->flow->conf, permit->call->engine, sources, weights);
 
-	permit->call = call;
-	permit->arena = arena_new();
+	permit->count = permit->at = 0;
+	permit->more = permit->learnt = false;
 	permit->candidates = arena_alloc(permit->arena,
 					 (count * (CHOOSE_MAX + 1) + 1) * sizeof(*permit->candidates));
 	draw_first(sources, weights, count);
 	for (size_t i = 0; i < count; i++)
 		add_credentials(permit, sources[i]);
-	return permit;
 }
 
 /* --- asking --- */
@@ -378,8 +362,19 @@ static struct permission release(struct permit *permit, int64_t wait_ms)
 	return decided(permit, PERMIT_RELEASE, wait_ms);
 }
 
-static void note_answer(struct candidate *candidate, const struct limit_answer *answer)
+/* The credential is used up: whoever asks next tries others first. */
+static void note_busy(struct permit *permit, const struct candidate *candidate, int64_t wait_ms)
 {
+	struct worker *worker = permit->call->task->worker;
+
+	if (candidate->credential_id != 0 && credential_pool_busy(worker->credentials, candidate->credential_id, wait_ms))
+		permit->learnt = true;
+}
+
+static void note_answer(struct permit *permit, struct candidate *candidate, const struct limit_answer *answer)
+{
+	if (answer->verdict == LIMIT_WAIT && (answer->refusing & candidate->credential_bit) != 0)
+		note_busy(permit, candidate, answer->wait_ms);
 	candidate->wait_ms = answer->verdict == LIMIT_NEVER ? -1 : answer->wait_ms;
 	/* Who could not be asked was refused by no key in particular. */
 	candidate->wide = answer->verdict != LIMIT_WAIT || (answer->refusing & ~candidate->own) != 0;
@@ -393,11 +388,14 @@ static struct permission granted(struct permit *permit, const struct candidate *
 	const struct upstream *upstream = upstream_find(worker, candidate->source, call->engine);
 	bool pooled = candidate->credential_id != 0;
 	int64_t barred_ms = upstream_barred(worker, candidate->source, upstream, pooled);
+	bool retired = pooled ? !credential_pool_usable(worker->credentials, candidate->credential_id,
+							worker->env.now_ms())
+			      : upstream != NULL && upstream->retired;
 
 	permit->chosen = candidate;
 	permit->grant = answer->grant;
 	/* Meanwhile another has gone to try the breaker, or the source refused another. */
-	if (barred_ms > 0 || (!pooled && upstream != NULL && upstream->retired)) {
+	if (barred_ms > 0 || retired) {
 		permit_refund(permit->call);
 		permit->chosen = NULL;
 		return decided(permit, PERMIT_WAIT, barred_ms > 0 ? barred_ms : 1);
@@ -415,7 +413,7 @@ static void on_line_answer(void *user, const struct limit_answer *answer)
 	if (answer->verdict == LIMIT_GRANTED) {
 		permission = granted(permit, candidate, answer);
 	} else {
-		note_answer(candidate, answer);
+		note_answer(permit, candidate, answer);
 		permission = release(permit, answer->wait_ms);
 	}
 	call_permitted(permit->call, &permission);
@@ -459,7 +457,7 @@ static void on_answer(void *user, const struct limit_answer *answer)
 	if (answer->verdict == LIMIT_GRANTED) {
 		permission = granted(permit, candidate, answer);
 	} else {
-		note_answer(candidate, answer);
+		note_answer(permit, candidate, answer);
 		permit->at++;
 		try_next(permit, &permission);
 	}
@@ -468,8 +466,9 @@ static void on_answer(void *user, const struct limit_answer *answer)
 }
 
 /* Somebody is in line for one of its keys already. */
-static bool others_wait(const struct worker *worker, struct candidate *candidate)
+static bool others_wait(struct permit *permit, struct candidate *candidate)
 {
+	const struct worker *worker = permit->call->task->worker;
 	bool wide = false;
 
 	for (size_t i = 0; i < candidate->item_count; i++) {
@@ -478,30 +477,46 @@ static bool others_wait(const struct worker *worker, struct candidate *candidate
 		if (wait_ms > candidate->wait_ms)
 			candidate->wait_ms = wait_ms;
 		wide = wide || (wait_ms > 0 && (candidate->own & 1U << i) == 0);
+		if (wait_ms > 0 && (candidate->credential_bit & 1U << i) != 0)
+			note_busy(permit, candidate, wait_ms);
 	}
 	if (candidate->wait_ms > 0)
 		candidate->wide = wide;
 	return candidate->wait_ms > 0;
 }
 
-/* Asks for the next candidate that nobody waits for; nobody is overtaken. */
-static void try_next(struct permit *permit, struct permission *permission_r)
+/* Asks for the next candidate that nobody waits for. false: there is none. */
+static bool ask_next(struct permit *permit)
 {
 	struct worker *worker = permit->call->task->worker;
 
 	for (; permit->at < permit->count; permit->at++) {
 		struct candidate *candidate = &permit->candidates[permit->at];
 
-		if (candidate->barred)
-			continue;
-		if (others_wait(worker, candidate))
+		if (candidate->barred || others_wait(permit, candidate))
 			continue;
 		permit->request = limit_take(worker->limiter, candidate->items, candidate->item_count, on_answer,
 					     permit);
-		*permission_r = decided(permit, PERMIT_ASKING, 0);
-		return;
+		return true;
 	}
-	wait_for_soonest(permit, permission_r);
+	return false;
+}
+
+/* Nobody is overtaken. Each further round has learnt of a credential that no round tries again before the others. */
+static void try_next(struct permit *permit, struct permission *permission_r)
+{
+	bool asking = ask_next(permit);
+
+	while (!asking && permit->more && permit->learnt) {
+		find_candidates(permit);
+		asking = ask_next(permit);
+	}
+	if (asking)
+		*permission_r = decided(permit, PERMIT_ASKING, 0);
+	else if (permit->count == 0)
+		*permission_r = decided(permit, PERMIT_NONE, 0);
+	else
+		wait_for_soonest(permit, permission_r);
 }
 
 static void drop(struct call *call)
@@ -533,11 +548,11 @@ void permit_ask(struct call *call, struct permission *permission_r)
 	}
 	if (!task->entered)
 		task->entering = call;
-	call->permit = permit_new(call);
-	if (call->permit->count == 0)
-		*permission_r = decided(call->permit, PERMIT_NONE, 0);
-	else
-		try_next(call->permit, permission_r);
+	call->permit = mem_alloc(sizeof(*call->permit));
+	call->permit->call = call;
+	call->permit->arena = arena_new();
+	find_candidates(call->permit);
+	try_next(call->permit, permission_r);
 }
 
 void permit_refund(struct call *call)

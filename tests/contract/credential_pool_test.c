@@ -268,6 +268,37 @@ static void disabled_is_disabled_everywhere(void **state)
 	assert_false(credential_pool_find(t->pool, a, &t->found[0]));
 }
 
+static void who_is_busy_comes_last(void **state)
+{
+	struct test *t = *state;
+	int64_t a, b, c;
+
+	a = put(t, "secret-a", NULL);
+	b = put(t, "secret-b", NULL);
+	c = put(t, "secret-c", NULL);
+	open_pool(t, NEVER_MS);
+	expect(t, 3);
+	assert_true(credential_pool_busy(t->pool, a, 5000));
+	assert_false(credential_pool_busy(t->pool, a, 4000));
+	assert_true(credential_pool_busy(t->pool, b, 1000));
+	assert_int_equal(candidates(t, NULL, 0), 3);
+	assert_int_equal(t->found[0].id, c);
+	assert_int_equal(t->found[1].id, b);
+	assert_int_equal(t->found[2].id, a);
+	/* Who is asked for by number keeps his place. */
+	assert_int_equal(candidates(t, NULL, a), 3);
+	assert_int_equal(t->found[0].id, a);
+	now_ms += 1000;
+	assert_int_equal(candidates(t, NULL, 0), 3);
+	assert_int_equal(t->found[2].id, a);
+	assert_true(credential_pool_usable(t->pool, a, now_ms));
+	credential_pool_disable(t->pool, a, "401");
+	assert_false(credential_pool_usable(t->pool, a, now_ms));
+	assert_int_equal(candidates(t, NULL, 0), 2);
+	assert_false(credential_pool_busy(t->pool, -1, 1000));
+	assert_false(credential_pool_usable(t->pool, -1, now_ms));
+}
+
 static void what_is_missing_is_looked_for(void **state)
 {
 	struct test *t = *state;
@@ -353,6 +384,7 @@ int main(int argc, char **argv)
 		POOL_CASE(parking_doubles_and_ends),
 		POOL_CASE(a_time_that_was_told_is_kept),
 		POOL_CASE(disabled_is_disabled_everywhere),
+		POOL_CASE(who_is_busy_comes_last),
 		POOL_CASE(what_is_missing_is_looked_for),
 		POOL_CASE(what_is_old_is_read_before_it_is_used),
 		POOL_CASE(what_no_key_opens_is_not_used),

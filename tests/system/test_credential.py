@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import secrets
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -18,6 +19,8 @@ import urllib.request
 import pytest
 
 from harness import SOURCE, Daemon, Sim, poll
+from test_limits import JITTER_MS, most_within
+from test_worker import POST
 
 FAST = "tasks: {lease: 5s}\ncalls: {retries: 1}\nrestart: {first: 50ms, cap: 500ms}\nlog: {level: debug}\n"
 HANDLE = "refresh_profile_by_handle"
@@ -27,13 +30,14 @@ ARRAYBOBO = "rapidapi-arraybobo"
 class Pool(Daemon):
     """A daemon with a pool and no static credential; secrets are what sim.log shows."""
 
-    def __init__(self, folder, flows, faults=(), mode="single"):
-        self.sim_log = os.path.join(str(folder), "sim.log")
-        self.upstream = Sim(str(folder), *[word for fault in faults for word in ("--fault", fault)])
+    def __init__(self, folder, flows, faults=(), mode="single", upstream=None, **stores):
+        self.sim_log = upstream.sim_log if upstream else os.path.join(str(folder), "sim.log")
+        self.upstream = upstream.upstream if upstream else Sim(
+            str(folder), *[word for fault in faults for word in ("--fault", fault)])
         self.secrets = []
         self.said = []
         lines = "\n".join(f"  {flow}: {settings}" for flow, settings in flows.items())
-        super().__init__(folder, self.upstream.url, mode=mode, flows=lines, extra=FAST)
+        super().__init__(folder, self.upstream.url, mode=mode, flows=lines, extra=FAST, **stores)
         self.environment["SLUICE_CHDB"] = "/nowhere/libchdb.so"
         self.new_key()
 
@@ -46,13 +50,16 @@ class Pool(Daemon):
         name = f"key-{secrets.token_hex(4)}"
         with open(os.path.join(self.folder, name), "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
             out.write(secrets.token_hex(32) + "\n")
+        self.use_key(name, *old)
+        return name
+
+    def use_key(self, name, *old):
         with open(self.config) as file:
             lines = [line for line in file if not line.startswith("credentials:")]
         lines = [line.split(", credential:")[0] + "}\n" if ", credential: {" in line else line for line in lines]
         lines.insert(1, f"credentials: {{key: !file {name}, old_keys: [{', '.join('!file ' + key for key in old)}]}}\n")
         with open(self.config, "w") as file:
             file.writelines(lines)
-        return name
 
     def ctl(self, *arguments, **options):
         done = super().ctl(*arguments, **options)
@@ -194,6 +201,61 @@ def test_a_credential_has_limits_of_its_own(pool):
     used = collections.Counter(line["credential"] for line in daemon.requests())
     assert used["scarce-secret-one"] == 2 and 1 <= used["scarce-secret-two"] <= 3
     assert not daemon.store("SELECT 1 FROM scrape_request_log WHERE status = 'FAILED'")
+
+
+def test_credentials_that_are_used_up_hide_no_others(pool):
+    """However many of them there are, and however long ago they were used."""
+    daemon = pool({POST: "{concurrency: 1, sources: [%s]}" % ARRAYBOBO})
+    for number in range(9):
+        daemon.add(ARRAYBOBO, "X-RapidAPI-Key", f"scarce-secret-{number}", "--limit", "1/h")
+    daemon.add(ARRAYBOBO, "X-RapidAPI-Key", "plenty-secret", "--limit", "100/h")
+    daemon.start()
+    assert daemon.run(POST, *({"shortcode": code} for code in daemon.keys("post", 25))) == {"COMPLETE": 25}
+    used = collections.Counter(line["credential"] for line in daemon.requests())
+    assert used.pop("plenty-secret") == 16 and set(used.values()) == {1} and len(used) == 9
+
+
+def test_two_nodes_share_a_pool(tmp_path, postgres, redis):
+    """Together they take none beyond its budget, and what one is told of a credential the other keeps to."""
+    count, period_ms, tasks = 20, 2000, 240
+    redis.cli("FLUSHALL")
+    stores = dict(tasks=postgres.create_database("shared_pool"), limits=redis.url(database=9))
+    flows = {POST: "{concurrency: 10, sources: [%s]}" % ARRAYBOBO}
+    nodes = []
+    try:
+        for name in "first", "second":
+            (tmp_path / name).mkdir()
+            nodes.append(Pool(tmp_path / name, flows, mode="processes", upstream=nodes[0] if nodes else None, **stores))
+        first, second = nodes
+        for name in os.listdir(first.folder):
+            if name.startswith("key-"):
+                shutil.copy2(os.path.join(first.folder, name), second.folder)
+                second.use_key(name)
+        good = ["good-secret-one", "good-secret-two", "good-secret-three"]
+        bad = first.add(ARRAYBOBO, "X-RapidAPI-Key", "bad-secret-four")
+        for text in good:
+            first.add(ARRAYBOBO, "X-RapidAPI-Key", text, "--limit", f"{count}/{period_ms // 1000}s")
+        for node in nodes:
+            node.start()
+        code, = first.keys("post", 1)
+        for node in nodes:
+            node.submit(POST, f"shortcode={code}", count=tasks // 2)
+        poll("all tasks", lambda: postgres.sql("SELECT status, count(*) FROM scrape_request_log GROUP BY status",
+                                               "shared_pool") == [f"COMPLETE|{tasks}"])
+        assert all(node.status()["metrics"]["sluice_tasks_completed_total"] > 0 for node in nodes)
+        assert states(first)[bad] == states(second)[bad] == "disabled"
+        used = collections.defaultdict(list)
+        for line in first.requests():
+            used[line["credential"]].append(line["arrived"])
+        # Those that were under way when the first was refused.
+        assert len(used.pop("bad-secret-four")) <= 2 * 10
+        assert sorted(used) == sorted(good) and sum(map(len, used.values())) == tasks
+        assert all(most_within(sorted(times), period_ms - JITTER_MS) <= count for times in used.values())
+        assert [node.leaks() for node in nodes] == [[], []]
+    finally:
+        for node in nodes:
+            node.stop()
+        nodes[0].upstream.stop()
 
 
 def test_pages_keep_their_credential(pool):
