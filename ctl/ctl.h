@@ -24,7 +24,7 @@ struct plugin_set;
 struct sl_flow;
 struct store_sync;
 
-enum ctl_exit { CTL_OK, CTL_FAILED, CTL_USAGE, CTL_TASKS_FAILED, CTL_TIMEOUT };
+enum ctl_exit { CTL_OK, CTL_FAILED, CTL_USAGE, CTL_TASKS_FAILED, CTL_TIMEOUT, CTL_TASKS_SKIPPED };
 
 struct ctl_option {
 	const char *name;	/* without the two hyphens */
@@ -144,6 +144,7 @@ const struct store_table *const *schema_tables(struct ctl *ctl, size_t *count_r)
 
 /* --- the commands --- */
 extern const struct ctl_option submit_options[], task_list_options[], flow_try_options[], query_options[];
+extern const struct ctl_option task_skipped_options[], task_forget_options[];
 extern const struct ctl_option schema_show_options[];
 extern const struct ctl_option dead_list_options[], dead_show_options[], dead_replay_options[],
 	dead_drop_options[];
@@ -152,6 +153,8 @@ extern const struct ctl_option credential_add_options[], credential_disable_opti
 int cmd_submit(struct ctl *ctl);
 int cmd_task_list(struct ctl *ctl);
 int cmd_task_show(struct ctl *ctl);
+int cmd_task_skipped(struct ctl *ctl);
+int cmd_task_forget(struct ctl *ctl);
 int cmd_flow_list(struct ctl *ctl);
 int cmd_flow_show(struct ctl *ctl);
 int cmd_flow_try(struct ctl *ctl);

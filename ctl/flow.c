@@ -33,6 +33,14 @@ static void write_conf(struct jwrite *w, const struct conf_flow *conf)
 	jwrite_int(w, "priority", conf->priority);
 	jwrite_int(w, "timeout_ms", conf->timeout_ms);
 	jwrite_string(w, "group", conf->group);
+	if (conf->skip.failures > 0) {
+		jwrite_object(w, "skip_after");
+		jwrite_int(w, "failures", conf->skip.failures);
+		jwrite_int(w, "period_ms", conf->skip.period_ms);
+		jwrite_end(w);
+	} else {
+		jwrite_null(w, "skip_after");
+	}
 	jwrite_end(w);
 }
 

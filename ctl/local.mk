@@ -11,6 +11,7 @@ sluicectl_SOURCES = \
 	ctl/ctl.h \
 	ctl/daemon.c \
 	ctl/dead.c \
+	ctl/failure.c \
 	ctl/flow.c \
 	ctl/main.c \
 	ctl/params.c \

@@ -37,6 +37,10 @@ static const struct ctl_command commands[] = {
 	{"submit", "FLOW [KEY=VALUE]...", "make tasks of a flow", submit_options, 1, ANY_NUMBER, cmd_submit},
 	{"task list", "", "list tasks, newest first", task_list_options, 0, 0, cmd_task_list},
 	{"task show", "ID", "show everything about a task", no_options, 1, 1, cmd_task_show},
+	{"task skipped", "[FLOW]", "list what gets no more tasks because it failed for good (skip_after)",
+	 task_skipped_options, 0, 1, cmd_task_skipped},
+	{"task forget", "FLOW [KEY=VALUE]...", "forget how often something failed", task_forget_options, 1, ANY_NUMBER,
+	 cmd_task_forget},
 	{"flow list", "", "list the flows that plugins offer and how each is configured", no_options, 0, 0,
 	 cmd_flow_list},
 	{"flow show", "FLOW", "show a flow's parameters, operations, tables and streams", no_options, 1, 1,
@@ -102,6 +106,7 @@ static const struct exit_def {
 	{CTL_USAGE, "wrong usage"},
 	{CTL_TASKS_FAILED, "some of the tasks that were waited for failed"},
 	{CTL_TIMEOUT, "the tasks that were waited for did not end in time"},
+	{CTL_TASKS_SKIPPED, "tasks were not made, for what failed before (skip_after)"},
 };
 #define EXITS (sizeof(exits) / sizeof(exits[0]))
 

@@ -77,7 +77,7 @@ static const char *last_text(struct ctl *ctl, const struct store_schedule *row)
 
 static void print_table(struct ctl *ctl, const struct schedule_list *list, int64_t now)
 {
-	struct table *table = table_new(ctl, "FLOW CRON ZONE NEXT LAST TASKS> SKIPPED> REFUSED> MISSED> BY-HAND> PROBLEM");
+	struct table *table = table_new(ctl, "FLOW CRON ZONE NEXT LAST TASKS> SKIPPED> FAILING> REFUSED> MISSED> BY-HAND> PROBLEM");
 	static const struct store_schedule none;
 
 	for (size_t i = 0; i < list->count; i++) {
@@ -93,6 +93,7 @@ static void print_table(struct ctl *ctl, const struct schedule_list *list, int64
 		row = row != NULL ? row : &none;
 		table_printf(table, "%lld", (long long)row->tasks);
 		table_printf(table, "%lld", (long long)row->skips);
+		table_printf(table, "%lld", (long long)row->fails);
 		table_printf(table, "%lld", (long long)row->refused);
 		table_printf(table, "%lld", (long long)row->missed);
 		table_printf(table, "%lld", (long long)(by_hand != NULL ? by_hand->tasks : 0));
@@ -120,12 +121,14 @@ static void write_row(struct ctl *ctl, struct jwrite *w, const char *name, const
 	jwrite_bool(w, "finished", row->finished);
 	jwrite_int(w, "made", row->made);
 	jwrite_int(w, "skipped", row->skipped);
+	jwrite_int(w, "failing", row->failing);
 	jwrite_int(w, "refused", row->refused);
 	jwrite_string(w, "error", row->error);
 	jwrite_int(w, "slots", row->slots);
 	jwrite_int(w, "missed", row->missed);
 	jwrite_int(w, "tasks", row->tasks);
 	jwrite_int(w, "skips", row->skips);
+	jwrite_int(w, "fails", row->fails);
 	jwrite_end(w);
 }
 
@@ -233,12 +236,16 @@ static int report(struct ctl *ctl, const struct schedule *schedule, const struct
 		jwrite_string(&w, "flow", schedule->flow->name);
 		jwrite_int(&w, "made", row->made);
 		jwrite_int(&w, "skipped", row->skipped);
+		jwrite_int(&w, "failing", row->failing);
 		jwrite_int(&w, "refused", row->refused);
 		jwrite_end(&w);
 		puts(out.data);
 		buf_fini(&out);
 	} else {
-		printf("%lld tasks made, %lld skipped\n", (long long)row->made, (long long)row->skipped);
+		printf("%lld tasks made, %lld skipped", (long long)row->made, (long long)row->skipped);
+		if (row->failing > 0)
+			printf(", %lld left out for what failed before", (long long)row->failing);
+		putchar('\n');
 	}
 	if (row->refused == 0)
 		return CTL_OK;

@@ -24,6 +24,7 @@
 #define LOT 1000			/* tasks of one transaction */
 #define POLL_MS 250
 #define TASKS_MAX 1000000
+#define TOLD_MAX 10			/* skipped tasks that are told one by one */
 
 const struct ctl_option submit_options[] = {
 	{"json-params", 0, "JSON", "parameters as a JSON object; KEY=VALUE goes before it"},
@@ -31,6 +32,7 @@ const struct ctl_option submit_options[] = {
 	{"count", 0, "N", "N tasks; {i} in a value becomes 0 to N-1"},
 	{"priority", 0, "N", "1 is most urgent (as configured)"},
 	{"unique", 0, "KEY", "refuse a second live task of the flow with this key; {i} as above"},
+	{"force", 0, NULL, "make also tasks for what failed too often (skip_after)"},
 	{"wait", 0, NULL, "wait until all have ended, and show how far they are"},
 	{"timeout", 0, "DURATION", "wait no longer, as in 60s or 10m (no limit)"},
 	{NULL, 0, NULL, NULL}
@@ -41,8 +43,8 @@ struct submission {
 	const struct sl_flow *flow;
 	const struct conf_flow *conf;
 	struct store_new_task *tasks;
-	int64_t *ids;
-	size_t count, cap;
+	int64_t *ids;			/* of those that were made */
+	size_t count, cap, made;
 	long long priority;
 	const char *unique;
 };
@@ -71,6 +73,8 @@ static int add(struct submission *s, const char *params, long long index, const 
 		task->priority = (int)s->priority;
 	if (s->unique != NULL)
 		task->unique_key = params_index(ctl, s->unique, index);
+	if (ctl_option(ctl, "force") != NULL)
+		task->skip = NULL;
 	s->count++;
 	return 0;
 }
@@ -135,27 +139,63 @@ static int add_lines(struct submission *s, const char *path)
 	return status;
 }
 
+/* Which tasks were not made, and why. */
+static void tell_skipped(const struct submission *s)
+{
+	size_t skipped = s->count - s->made, told = 0;
+
+	for (size_t i = 0; i < s->count && told < TOLD_MAX; i++) {
+		const struct store_skip *skip = s->tasks[i].skip;
+		char first[CLOCK_TEXT_SIZE];
+
+		if (skip == NULL || !skip->skipped)
+			continue;
+		ctl_fail("skipped: %s failed %lld time%s since %s, last: %s; use --force", skip->key,
+			 (long long)skip->count, skip->count == 1 ? "" : "s", clock_format(first, skip->first_ms / 1000),
+			 skip->error);
+		told++;
+	}
+	if (skipped > told)
+		ctl_fail("... and %zu more; 'sluicectl task skipped %s' lists them", skipped - told, s->flow->name);
+	if (s->count > 1)
+		ctl_fail("%zu of %zu tasks were skipped", skipped, s->count);
+}
+
+/* Of a lot: what was made goes behind what was made before. */
+static void take_ids(struct submission *s, const int64_t *ids, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (ids[i] == 0)
+			continue;
+		s->ids[s->made++] = ids[i];
+		if (!s->ctl->json)
+			printf("%lld\n", (long long)ids[i]);
+	}
+}
+
 /* In lots, so that a long submission neither holds the store nor has to fit one transaction. */
 static int insert(struct submission *s)
 {
 	struct ctl *ctl = s->ctl;
 	struct error err;
+	int64_t ids[LOT];
 
 	s->ids = arena_alloc(ctl->arena, (s->count + 1) * sizeof(*s->ids));
 	for (size_t done = 0; done < s->count; done += LOT) {
 		size_t lot = s->count - done < LOT ? s->count - done : LOT;
 
-		if (store_sync_submit(ctl->store, s->tasks + done, lot, s->ids + done, &err) != 0) {
+		if (store_sync_submit(ctl->store, s->tasks + done, lot, ids, &err) != 0) {
 			ctl_fail("%s", err.text);
-			if (done > 0)
-				ctl_fail("the first %zu of %zu tasks were made: %lld to %lld", done, s->count,
-					 (long long)s->ids[0], (long long)s->ids[done - 1]);
+			if (s->made > 0)
+				ctl_fail("%zu of the first %zu of %zu tasks were made: %lld to %lld", s->made, done,
+					 s->count, (long long)s->ids[0], (long long)s->ids[s->made - 1]);
 			return -1;
 		}
-		for (size_t i = done; !ctl->json && i < done + lot; i++)
-			printf("%lld\n", (long long)s->ids[i]);
+		take_ids(s, ids, lot);
 	}
 	fflush(stdout);
+	if (s->made < s->count && !ctl->json)
+		tell_skipped(s);
 	return 0;
 }
 
@@ -180,14 +220,14 @@ static int wait_all(struct submission *s, int64_t timeout_ms, struct store_depth
 	struct error err;
 
 	for (;;) {
-		if (store_sync_progress(s->ctl->store, s->ids, s->count, depth, &err) != 0) {
+		if (store_sync_progress(s->ctl->store, s->ids, s->made, depth, &err) != 0) {
 			status = ctl_fail("the task store: %s", err.text);
 			break;
 		}
 		if (live)
-			show_progress(depth, s->count, started);
+			show_progress(depth, s->made, started);
 		if (depth->pending + depth->scheduled + depth->processing == 0) {
-			status = depth->complete == (int64_t)s->count ? CTL_OK : CTL_TASKS_FAILED;
+			status = depth->complete == (int64_t)s->made ? CTL_OK : CTL_TASKS_FAILED;
 			break;
 		}
 		if (timeout_ms > 0 && clock_mono_ms() - started >= timeout_ms) {
@@ -200,11 +240,32 @@ static int wait_all(struct submission *s, int64_t timeout_ms, struct store_depth
 		fputc('\n', stderr);
 	if (status == CTL_TASKS_FAILED)
 		ctl_fail("%lld of %zu tasks failed: 'sluicectl task list --flow %s --status FAILED' says why",
-			 (long long)s->count - (long long)depth->complete, s->count, s->flow->name);
+			 (long long)s->made - (long long)depth->complete, s->made, s->flow->name);
 	else if (status == CTL_TIMEOUT)
 		ctl_fail("%lld of %zu tasks have not ended within the time-out; they go on",
-			 (long long)s->count - (long long)(depth->complete + depth->failed), s->count);
+			 (long long)s->made - (long long)(depth->complete + depth->failed), s->made);
 	return status;
+}
+
+static void write_skipped(struct jwrite *w, const struct submission *s)
+{
+	char first[CLOCK_TEXT_SIZE];
+
+	jwrite_array(w, "skipped");
+	for (size_t i = 0; i < s->count; i++) {
+		const struct store_skip *skip = s->tasks[i].skip;
+
+		if (skip == NULL || !skip->skipped)
+			continue;
+		jwrite_object(w, NULL);
+		ctl_write_json(w, "params", s->tasks[i].params);
+		jwrite_string(w, "key", skip->key);
+		jwrite_int(w, "failures", skip->count);
+		jwrite_string(w, "first_at", clock_format(first, skip->first_ms / 1000));
+		jwrite_string(w, "error", skip->error);
+		jwrite_end(w);
+	}
+	jwrite_end(w);
 }
 
 static void print_json(const struct submission *s, const struct store_depth *depth)
@@ -217,9 +278,10 @@ static void print_json(const struct submission *s, const struct store_depth *dep
 	jwrite_object(&w, NULL);
 	jwrite_string(&w, "flow", s->flow->name);
 	jwrite_array(&w, "ids");
-	for (size_t i = 0; i < s->count; i++)
+	for (size_t i = 0; i < s->made; i++)
 		jwrite_int(&w, NULL, s->ids[i]);
 	jwrite_end(&w);
+	write_skipped(&w, s);
 	if (depth != NULL) {
 		jwrite_int(&w, "complete", depth->complete);
 		jwrite_int(&w, "failed", depth->failed);
@@ -242,12 +304,13 @@ static int carry_out(struct submission *s, long long count, int64_t timeout_ms)
 	if ((lines != NULL ? add_lines(s, lines) : add_counted(s, count)) != 0 ||
 	    ctl_open_store(ctl, true) != 0 || insert(s) != 0)
 		return CTL_FAILED;
-	daemon_nudge(ctl, s->flow->name);
+	if (s->made > 0)
+		daemon_nudge(ctl, s->flow->name);
 	if (wait)
 		status = wait_all(s, timeout_ms, &depth);
 	if (ctl->json)
 		print_json(s, wait ? &depth : NULL);
-	return status;
+	return status == CTL_OK && s->made < s->count ? CTL_TASKS_SKIPPED : status;
 }
 
 int cmd_submit(struct ctl *ctl)

@@ -451,6 +451,8 @@ static const struct conf_key flow_keys[] = {
 	 .doc = "the only sources the flow may use"},
 	{"unique", &conf_texts, LIST(conf_flow, unique, unique_count), .flags = CONF_OWN,
 	 .doc = "parameters of which two live tasks may not have the same"},
+	{"skip_after", &conf_skip, AT(conf_flow, skip), .flags = CONF_OWN,
+	 .doc = "what failed so often for good within so long gets no more tasks"},
 	{"schedule", &conf_struct, AT(conf_flow, schedule), .flags = CONF_OWN, .section = &conf_schedule_section,
 	 .doc = "when tasks are made by themselves"},
 	END

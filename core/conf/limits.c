@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The types of credentials, rates and outcomes in flows.yaml: check, store, write, read. No state. */
+/* The types of credentials, rates, outcomes and failures in flows.yaml: check, store, write, read. No state. */
+#include <string.h>
+
 #include "base/arena.h"
+#include "base/num.h"
 #include "base/rate.h"
 #include "base/str.h"
 #include "conf/keys.h"
@@ -185,3 +188,78 @@ static int outcomes_read(struct arena *arena, const struct json *value, const st
 }
 
 const struct conf_type conf_outcomes = {"list", "a list of outcomes", outcomes_fill, outcomes_write, outcomes_read};
+
+/* --- so many failures within so long: a struct conf_skip --- */
+
+#define BLANKS " \t"
+#define FAILURES_MAX 1000
+#define PERIOD_MIN_MS ((int64_t)60000)
+#define PERIOD_MAX_MS ((int64_t)3650 * 86400000)
+
+/* "3 failures / 180d" */
+static int skip_parse(const char *text, int64_t *failures_r, int64_t *period_ms_r)
+{
+	size_t digits = strspn(text, "0123456789");
+	char count[16];
+
+	if (digits == 0 || !str_format(count, sizeof(count), "%.*s", (int)digits, text) ||
+	    num_parse_int(count, failures_r) < 0)
+		return -1;
+	text += digits + strspn(text + digits, BLANKS);
+	if (!str_starts(text, "failure"))
+		return -1;
+	text += strlen("failure");
+	text += *text == 's';
+	text += strspn(text, BLANKS);
+	if (*text != '/')
+		return -1;
+	return num_parse_duration(text + 1 + strspn(text + 1, BLANKS), period_ms_r);
+}
+
+static void skip_fill(struct conf_walk *walk, const struct conf_node *node, const struct conf_key *key, void *base)
+{
+	const char *text = conf_scalar(walk, node, key);
+	struct conf_skip *skip = conf_field(base, key->offset);
+	int64_t failures, period_ms;
+
+	if (text == NULL)
+		return;
+	if (skip_parse(text, &failures, &period_ms) < 0) {
+		conf_complain(walk, node, key, "must be %s, not %s", key->type->what, conf_show(walk, node, key));
+		return;
+	}
+	if (failures < 1 || failures > FAILURES_MAX)
+		conf_complain(walk, node, key, "must be 1 to %d failures, not %s", FAILURES_MAX,
+			      conf_show(walk, node, key));
+	else if (period_ms < PERIOD_MIN_MS || period_ms > PERIOD_MAX_MS)
+		conf_complain(walk, node, key, "must be within 1m to 3650d, not %s", conf_show(walk, node, key));
+	else
+		*skip = (struct conf_skip){(int)failures, period_ms};
+}
+
+static void skip_write(struct jwrite *w, const struct conf_key *key, const void *base)
+{
+	const struct conf_skip *skip = conf_field_of(base, key->offset);
+
+	jwrite_object(w, key->name);
+	jwrite_int(w, "failures", skip->failures);
+	jwrite_int(w, "period_ms", skip->period_ms);
+	jwrite_end(w);
+}
+
+static int skip_read(struct arena *arena, const struct json *value, const struct conf_key *key, void *base,
+		     struct error *err)
+{
+	struct conf_skip *skip = conf_field(base, key->offset);
+	int64_t failures;
+
+	(void)arena;
+	if (!json_int(json_member(value, "failures"), &failures) ||
+	    !json_int(json_member(value, "period_ms"), &skip->period_ms))
+		return error_set(err, ERR_INPUT, "%s: not failures and a period", key->name);
+	skip->failures = (int)failures;
+	return 0;
+}
+
+const struct conf_type conf_skip = {"failures", "failures within a time such as \"3 failures / 180d\"", skip_fill,
+				    skip_write, skip_read};

@@ -87,6 +87,12 @@ struct conf_schedule {
 	const char *options;			/* the flow's parameters as its probe printed them: conf/params.h */
 };
 
+/* Tasks for what failed so often for good within so long are not made. */
+struct conf_skip {
+	int failures;				/* 0: they are */
+	int64_t period_ms;
+};
+
 struct conf_flow {
 	const char *name;
 	const char *plugin, *platform;
@@ -100,6 +106,7 @@ struct conf_flow {
 	size_t source_count;
 	const char *const *unique;		/* parameters that make a live request unique */
 	size_t unique_count;
+	struct conf_skip skip;			/* skip_after */
 	struct conf_retry retry;
 	int fallback;				/* enum conf_fallback */
 	const char *const *limits;		/* of tasks that begin; NULL: none */

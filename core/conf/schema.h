@@ -82,6 +82,8 @@ extern const struct conf_type conf_texts, conf_limits;
 extern const struct conf_type conf_pairs, conf_items;
 /* unsigned int: a set of enum conf_outcome */
 extern const struct conf_type conf_outcomes;
+/* struct conf_skip: "3 failures / 180d" */
+extern const struct conf_type conf_skip;
 /* a struct inside the struct; an array of structs (pointer and size_t) keyed by name */
 extern const struct conf_type conf_struct, conf_map;
 

@@ -68,6 +68,7 @@ const char *call_hide(const struct flow_call *call, struct arena *arena, const c
 void call_fail(struct flow_call *call, enum sl_result result, int status, const char *text)
 {
 	call->outcome = result;
+	call->lasting = false;
 	call->text = failure_format(call_texts(call), status, text ? text : FLOW_WENT_WRONG);
 	call->held = NULL;
 	call->step = FLOW_STEP_NONE;
@@ -81,6 +82,7 @@ static void call_exhausted(struct flow_call *call)
 
 	if (call->refusal != SL_OK) {
 		call->outcome = call->refusal == SL_SOURCE ? SL_FAIL : call->refusal;
+		call->lasting = false;
 		call->step = FLOW_STEP_NONE;
 		call->state = CALL_READY;
 		return;
@@ -149,6 +151,7 @@ enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int 
 	    next_source(call))
 		return call_step(call, FLOW_STEP_SOURCE);
 	call_fail(call, result, status, text);
+	call->lasting = result == SL_GONE || result == SL_FAIL;
 	return FLOW_STEP_NONE;
 }
 
@@ -323,6 +326,7 @@ bool call_turn(struct flow_call *call)
 		return false;
 	if (call->state == CALL_READY && call->on_error == SL_ON_ERROR_FAIL) {
 		task_fail(task, call->outcome, call->text);
+		task->lasting = call->lasting;
 		return false;
 	}
 	call->state = CALL_DONE;
@@ -425,10 +429,14 @@ enum flow_step flow_call_rows(struct flow_call *call, const char *rows_json, siz
 
 enum flow_step flow_call_failed(struct flow_call *call, enum sl_result result, int status, const char *text)
 {
+	enum flow_step step;
+
 	if (!call_open(call))
 		return FLOW_STEP_NONE;
 	call->status = status;
-	return call_went_on(call, call_conclude(call, result, status, text, 0));
+	step = call_conclude(call, result, status, text, 0);
+	call->lasting = false;
+	return call_went_on(call, step);
 }
 
 enum flow_step flow_call_unavailable(struct flow_call *call)

@@ -64,6 +64,7 @@ static void call_save(struct jwrite *w, const struct flow_call *call)
 	if (done) {
 		jwrite_bool(w, "done", true);
 		int_save(w, "outcome", call->outcome);
+		int_save(w, "lasting", call->lasting);
 		text_save(w, "text", call->text);
 		int_save(w, "status", call->status);
 		text_save(w, "next_cursor", call->next_cursor);
@@ -190,6 +191,7 @@ static int call_load(struct flow_task *task, const struct json *saved, struct er
 
 		call->state = CALL_DONE;
 		call->outcome = outcome > SL_OK && outcome <= SL_FAIL ? (enum sl_result)outcome : SL_OK;
+		call->lasting = int_load(saved, "lasting") != 0;
 		call->text = text_load(call, saved, "text");
 		call->status = (int)int_load(saved, "status");
 		call->next_cursor = text_load(call, saved, "next_cursor");

@@ -127,6 +127,11 @@ const char *flow_task_result(const struct flow_task *task);
  * are those of before it, so either may be committed with the failure.
  */
 enum sl_result flow_task_failure(const struct flow_task *task, const char **text_r);
+/*
+ * FLOW_FAILED: whether the plugin, or an upstream's answer, said that it is for
+ * good (SL_FAIL, SL_GONE), and not, say, that no credential was there.
+ */
+bool flow_task_lasting(const struct flow_task *task);
 /* "retry", "gone", …: the error code of tasks. */
 const char *flow_result_name(enum sl_result result);
 

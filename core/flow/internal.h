@@ -135,6 +135,7 @@ struct flow_call {
 	unsigned int tries;
 	int64_t parked_s;
 	enum sl_result outcome;
+	bool lasting;			/* outcome is what the plugin, or the status, said to be for good */
 	enum sl_result refusal;		/* the last SL_LIMIT, SL_AUTH or SL_SOURCE, else SL_OK */
 	const char *text;		/* of outcome or refusal, formatted */
 	int status;
@@ -171,7 +172,8 @@ void call_fail(struct flow_call *call, enum sl_result result, int status, const 
 const char *call_hide(const struct flow_call *call, struct arena *arena, const char *text);
 /* A link to be stored: without the parameters whose value is a secret. Other texts stay as they are. */
 const char *request_link_keep(const struct flow_call *call, struct arena *arena, const char *link);
-/* What follows from a callback's or the transport's result other than SL_OK. */
+/* What follows from a callback's or the transport's result other than SL_OK. Who speaks for neither the
+ * plugin nor the upstream clears call->lasting afterwards. */
 enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int status, const char *text,
 			     int64_t park_s);
 
@@ -211,6 +213,7 @@ struct flow_task {
 	bool sealed;
 	enum sl_result failure;
 	char *failure_text;		/* owned */
+	bool lasting;			/* the failure is what the plugin, or a status, said to be for good */
 	char *result, *result_new;	/* owned; new: set by the running unit */
 	struct arena *arena;
 	struct json_doc *params;

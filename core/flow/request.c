@@ -433,11 +433,13 @@ int flow_call_request(struct flow_call *call, const char *base_url, const struct
 	}
 	if (result == SL_OK)
 		request_finish(&r, request_r);
-	if (r.problem != SL_OK)
+	if (r.problem != SL_OK) {
 		*step_r = call_conclude(call, r.problem, 0, r.problem_text, 0);
-	else if (result != SL_OK)
+		call->lasting = false;
+	} else if (result != SL_OK) {
 		*step_r = call_conclude(call, result, task->failing.said ? task->failing.status : 0,
 					task->failing.text, task->failing.park_s);
+	}
 	task_advance(task);
 	return r.problem == SL_OK && result == SL_OK ? 0 : -1;
 }

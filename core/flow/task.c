@@ -115,10 +115,20 @@ void task_fail(struct flow_task *task, enum sl_result result, const char *text)
 	task->failure_text = mem_strdup(text);
 }
 
+/* Whether a call of the round ended with a failure that may pass: then retrieve knew no better either. */
+static bool any_may_pass(const struct flow_task *task)
+{
+	for (size_t i = 0; i < task->calls.count; i++)
+		if (task->calls.calls[i]->outcome != SL_OK && !task->calls.calls[i]->lasting)
+			return true;
+	return false;
+}
+
 void task_fail_callback(struct flow_task *task, enum sl_result result)
 {
 	const struct failing *failing = &task->failing;
 
+	task->lasting = !task->fault && (result == SL_GONE || result == SL_FAIL) && !any_may_pass(task);
 	if (task->fault)
 		task_fail(task, SL_FAIL, task->fault);
 	else if (failing->said)
@@ -443,6 +453,11 @@ enum sl_result flow_task_failure(const struct flow_task *task, const char **text
 	if (text_r)
 		*text_r = task->failure_text;
 	return task->failure;
+}
+
+bool flow_task_lasting(const struct flow_task *task)
+{
+	return task->state == FLOW_FAILED && task->lasting;
 }
 
 size_t flow_task_in_flight(const struct flow_task *task)

@@ -105,6 +105,8 @@ const struct metric_def metric_defs[METRIC_COUNT] = {
 		"Tasks that schedules made."},
 	[METRIC_SCHEDULE_SKIPPED] = {"sluice_schedule_skipped_total", METRIC_COUNTER, "",
 		"Entries of schedules that made no task because a live one has the same unique key, or they stood there twice."},
+	[METRIC_SCHEDULE_FAILING] = {"sluice_schedule_failing_total", METRIC_COUNTER, "",
+		"Entries of schedules that made no task because those before failed for good (skip_after)."},
 	[METRIC_SCHEDULE_MISSED] = {"sluice_schedule_missed_total", METRIC_COUNTER, "",
 		"Slots of schedules passed over because nobody was there at their time."},
 	[METRIC_SCHEDULE_ERRORS] = {"sluice_schedule_errors_total", METRIC_COUNTER, "",

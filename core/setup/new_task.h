@@ -15,10 +15,17 @@ struct json;
 /*
  * Fills *task_r; texts in the arena, names borrowed from conf. options are the
  * parameters that the flow declares. The unique key is made of those that
- * flows.yaml names (unique:), NULL when it names none. ERR_INPUT with the
- * schema's message.
+ * flows.yaml names (unique:), NULL when it names none; skip is NULL for a flow
+ * without skip_after. ERR_INPUT with the schema's message.
  */
 int new_task_make(struct store_new_task *task_r, struct arena *arena, const struct conf_flow *conf,
 		  const struct sl_option *options, const struct json *params, struct error *err);
+
+/*
+ * What a task with these parameters is for, as skip_after counts failures: those
+ * of unique:, else all that are not null, spelled the same however a store or a
+ * person spelled them. In the arena.
+ */
+const char *new_task_key(struct arena *arena, const struct conf_flow *conf, const struct json *params);
 
 #endif

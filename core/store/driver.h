@@ -61,6 +61,9 @@ struct store_ops {
 	/* One transaction; what a step may do is in slot.h. */
 	void (*slot)(struct store *store, const struct store_slot *step, store_schedules_fn *done, void *user);
 	void (*query)(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user);
+	void (*failures)(struct store *store, const struct store_failure_filter *filter, store_failures_fn *done,
+			 void *user);
+	void (*forget)(struct store *store, const struct store_forget *forget, store_count_fn *done, void *user);
 	void (*sweep)(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user);
 	void (*lookup)(struct store *store, const struct store_table *table, const char *column,
 		       const char *value, size_t limit, store_json_fn *done, void *user);
@@ -140,6 +143,8 @@ int store_check_table_name(const char *name, struct error *err);
  * no event does, and the headers, which end with the line.
  */
 #define STORE_HEADERS_MARK "\x1e"
+/* As much of a failed task's data as is remembered of it. */
+const char *store_failure_text(char out[STORE_FAILURE_TEXT], const char *data);
 /* Sets payload and headers of a row from what its column holds; text is changed and borrowed. */
 void store_row_payload(struct store_outbox_row *row, char *text, size_t len);
 /* The row of flow among those being collected, appended (zeroed) when it is new; all in the arena. */

@@ -17,6 +17,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_sqlite_commit.c \
 	core/store/store_sqlite_credential.c \
 	core/store/store_sqlite_db.c \
+	core/store/store_sqlite_failure.c \
 	core/store/store_sqlite_letter.c \
 	core/store/store_sqlite_list.c \
 	core/store/store_sqlite_outbox.c \
@@ -37,6 +38,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_postgres_commit.c \
 	core/store/store_postgres_conn.c \
 	core/store/store_postgres_credential.c \
+	core/store/store_postgres_failure.c \
 	core/store/store_postgres_letter.c \
 	core/store/store_postgres_list.c \
 	core/store/store_postgres_listen.c \

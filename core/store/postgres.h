@@ -248,6 +248,16 @@ void pg_add_new_tasks(struct pg_request *request, const struct store_new_task *c
 void pg_new_task_event(struct group_outbox *outbox, const struct store_new_task *task, int64_t id, int64_t now_ms,
 		       struct pg_request *request);
 
+/* --- failures that flows remember: store_postgres_failure.c --- */
+/* Whether any of the tasks asks for them. */
+bool pg_failures_asked(const struct store_new_task *const *tasks, size_t count);
+/* A statement that asks which tasks are not to be made; then its result, into their skips: how many they are. */
+void pg_add_skips(struct pg_request *request, const struct store_new_task *const *tasks, size_t count, int64_t now_ms);
+size_t pg_take_skips(const PGresult *result, const struct store_new_task *const *tasks, size_t count);
+/* Statements for what the ends of these members with a skip_key change; rows: beside them. */
+void pg_add_failures(struct pg_request *request, struct store_commit *const *members, const struct task_row *rows,
+		     size_t count, int64_t now_ms);
+
 /* --- outbox: store_postgres_outbox.c --- */
 /* Statements that write the rows and their totals. */
 void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox, int64_t now_ms);
@@ -273,6 +283,8 @@ void pg_ready(struct store *store, store_depth_fn *done, void *user);
 void pg_schedules(struct store *store, store_schedules_fn *done, void *user);
 void pg_slot(struct store *store, const struct store_slot *step, store_schedules_fn *done, void *user);
 void pg_query(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user);
+void pg_failures(struct store *store, const struct store_failure_filter *filter, store_failures_fn *done, void *user);
+void pg_forget(struct store *store, const struct store_forget *forget, store_count_fn *done, void *user);
 void pg_sweep(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user);
 void pg_lookup(struct store *store, const struct store_table *table, const char *column, const char *value,
 	       size_t limit, store_json_fn *done, void *user);

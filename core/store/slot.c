@@ -31,10 +31,11 @@ bool slot_was_taken(const struct store_schedule *row, const struct store_slot *s
 			       row->finished == step->last);
 }
 
-void slot_take(struct store_schedule *row, const struct store_slot *step, int64_t made, int64_t now_ms)
+void slot_take(struct store_schedule *row, const struct store_slot *step, int64_t made, int64_t failing,
+	       int64_t now_ms)
 {
 	bool begins = step->first || step->slot_ms > row->slot_ms;
-	int64_t skipped = (int64_t)step->count - made;
+	int64_t skipped = (int64_t)step->count - made - failing;
 
 	row->changed_ms = now_ms;
 	row->spec = step->spec;
@@ -43,16 +44,18 @@ void slot_take(struct store_schedule *row, const struct store_slot *step, int64_
 	row->done = step_end(step);
 	row->finished = step->last || step->first;
 	if (begins) {
-		row->made = row->skipped = row->refused = 0;
+		row->made = row->skipped = row->refused = row->failing = 0;
 		row->error = NULL;
 		row->slots += !step->first && !step->over;
 		row->missed += step->missed;
 	}
 	row->made += made;
 	row->skipped += skipped;
+	row->failing += failing;
 	row->refused += step->refused;
 	row->tasks += made;
 	row->skips += skipped;
+	row->fails += failing;
 	/* What was wrong once with a slot that then went on is of no interest; a wrong entry is. */
 	if (step->error != NULL || row->refused == 0)
 		row->error = step->error;

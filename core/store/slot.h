@@ -9,7 +9,11 @@
 bool slot_fits(const struct store_schedule *row, const struct store_slot *step);
 /* Whether the row shows that this step was taken: for one whose commit got no answer. */
 bool slot_was_taken(const struct store_schedule *row, const struct store_slot *step);
-/* The row after the step, of whose tasks so many were made; texts borrowed from the step. */
-void slot_take(struct store_schedule *row, const struct store_slot *step, int64_t made, int64_t now_ms);
+/*
+ * The row after the step, of whose tasks so many were made, and so many left out
+ * for what failed before; texts borrowed from the step.
+ */
+void slot_take(struct store_schedule *row, const struct store_slot *step, int64_t made, int64_t failing,
+	       int64_t now_ms);
 
 #endif

@@ -150,6 +150,13 @@ int sqlite_task_total(struct sqlite_db *db, const char *flow, enum task_status s
 int sqlite_task_fail(struct sqlite_db *db, struct group_outbox *outbox, struct task_row *row,
 		     const char *data, const char *error_code, int64_t now_ms, struct error *err);
 
+/* --- failures that flows remember: store_sqlite_failure.c --- */
+/* 1: the task is not to be made, and its skip says why; 0; -1. */
+int sqlite_failure_skips(struct sqlite_db *db, const struct store_new_task *task, int64_t now_ms, struct error *err);
+/* What the end of a task of flow with a skip_key changes. */
+int sqlite_failure_note(struct sqlite_db *db, const struct store_commit *member, const char *flow, int64_t now_ms,
+			struct error *err);
+
 /* --- outbox: store_sqlite_outbox.c --- */
 int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms,
 			struct error *err);
@@ -172,6 +179,9 @@ void sqlite_ready(struct store *store, store_depth_fn *done, void *user);
 void sqlite_schedules(struct store *store, store_schedules_fn *done, void *user);
 void sqlite_slot(struct store *store, const struct store_slot *step, store_schedules_fn *done, void *user);
 void sqlite_query_rows(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user);
+void sqlite_failures(struct store *store, const struct store_failure_filter *filter, store_failures_fn *done,
+		     void *user);
+void sqlite_forget(struct store *store, const struct store_forget *forget, store_count_fn *done, void *user);
 void sqlite_sweep(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user);
 void sqlite_lookup(struct store *store, const struct store_table *table, const char *column,
 		   const char *value, size_t limit, store_json_fn *done, void *user);

@@ -64,7 +64,7 @@ int store_check_table_name(const char *name, struct error *err)
 	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
 					  "dead_letter",        "store_meta", "schema_migration",
 					  "task_total",         "flow_total", "hold", "relay", "relay_shard", "schedule",
-					  "credential"};
+					  "credential", "task_failure"};
 	size_t i;
 
 	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
@@ -101,6 +101,24 @@ void store_row_payload(struct store_outbox_row *row, char *text, size_t len)
 	row->headers = text + 1;
 	row->payload = end + 1;
 	row->payload_len = len - (size_t)(end + 1 - text);
+}
+
+const char *store_failure_text(char out[STORE_FAILURE_TEXT], const char *data)
+{
+	size_t len = data != NULL ? strlen(data) : 0, used = 0;
+
+	while (used < len) {
+		int step = str_utf8_step(data + used, len - used);
+
+		/* What is not UTF-8 ends it as well: no server would take it. */
+		if (step < 0 || used + (size_t)step >= STORE_FAILURE_TEXT)
+			break;
+		used += (size_t)step;
+	}
+	if (used > 0)
+		memcpy(out, data, used);
+	out[used] = '\0';
+	return out;
 }
 
 static const struct store_ops *find_driver(const char *url, struct error *err)
@@ -262,6 +280,16 @@ void store_slot(struct store *store, const struct store_slot *step, store_schedu
 void store_query(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user)
 {
 	request(store)->query(store, sql, max_rows, done, user);
+}
+
+void store_failures(struct store *store, const struct store_failure_filter *filter, store_failures_fn *done, void *user)
+{
+	request(store)->failures(store, filter, done, user);
+}
+
+void store_forget(struct store *store, const struct store_forget *forget, store_count_fn *done, void *user)
+{
+	request(store)->forget(store, forget, done, user);
 }
 
 void store_sweep(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user)

@@ -41,6 +41,21 @@ struct task_row {		/* a row of scrape_request_log; texts are NULL for null */
 	int64_t lease_token, commit_seq;
 };
 
+/* Bytes of an error that are kept with a failure, the zero included. */
+#define STORE_FAILURE_TEXT 200
+/*
+ * What a new task asks of the failures that its flow remembers (store_commit
+ * says which): so many for the same key within so long, and it is not made.
+ */
+struct store_skip {
+	const char *key;
+	int failures;			/* at least 1 */
+	int64_t period_ms;
+	bool skipped;			/* set before the callback; when it is true: */
+	int64_t count, first_ms;	/* how many there are, and the wall clock of the first */
+	char error[STORE_FAILURE_TEXT];	/* what the last one said */
+};
+
 struct store_new_task {
 	const char *flow, *platform, *params;	/* params: a JSON object that was checked */
 	const char *account_id, *reason;
@@ -49,6 +64,7 @@ struct store_new_task {
 	int priority;				/* 1 is most urgent */
 	int max_attempts;
 	int64_t expires_at_ms, run_after_ms;	/* 0 = none */
+	struct store_skip *skip;		/* NULL: made whatever failed before */
 };
 
 /* --- tables that plugins declare (plain data, so that the store knows no plugin) --- */
@@ -105,6 +121,9 @@ struct store_commit {			/* one task's part of a group */
 	const struct store_outbox *outbox;	/* merged by queue over the group when written */
 	size_t outbox_count;
 	uint32_t requests, events;	/* made for this part of the task: added to its flow's totals */
+	/* What the task is for, of a flow that remembers failures; COMPLETE forgets those of the key. NULL: of no such flow. */
+	const char *skip_key;
+	int64_t failure_ms;		/* FAIL: is remembered for so long; 0: it is not */
 	enum store_outcome {
 		STORE_COMMITTED,
 		STORE_LOST,		/* the fence did not match: nothing of this task was written */
@@ -196,14 +215,17 @@ struct store_schedule {			/* a row; texts are NULL for null */
 	int64_t done;			/* how many entries of it are dealt with */
 	bool finished;
 	int64_t made, skipped, refused;	/* of this slot: tasks; entries that had a live twin; entries that were wrong */
+	int64_t failing;		/* … and entries that were left out for what failed before (struct store_skip) */
 	const char *error;		/* why the slot, or an entry, could not be carried out */
 	int64_t changed_ms;		/* wall clock */
 	int64_t slots, missed, tasks, skips;	/* since it is known: carried out, passed over; tasks made, skipped */
+	int64_t fails;			/* … and left out for what failed before */
 };
 /*
  * A step of carrying out a slot, in one transaction: the next tasks of its list,
  * and how far it has come. Tasks with a live twin by unique_key, or whose
- * idempotency_key is there already, are skipped.
+ * idempotency_key is there already, are skipped; so are, counted apart, those
+ * that failed too often (skip).
  */
 struct store_slot {
 	const char *schedule, *spec;
@@ -226,6 +248,24 @@ struct store_sweep {			/* a request */
 	int64_t complete_before_ms, failed_before_ms;	/* wall clock: ended before that; 0: none of that kind */
 	int64_t removed;		/* set before the callback */
 	bool over;			/* set before the callback: no task behind after_id is so old */
+};
+
+/* Failures that flows remember, one row for all of the same flow and key. */
+struct store_failure {
+	const char *flow, *key;
+	int64_t count, first_ms, last_ms;	/* wall clock */
+	const char *error;			/* of the last */
+};
+struct store_failure_filter {
+	const char *flow;		/* NULL: of all flows */
+	const char *key;		/* NULL: of all keys */
+	int64_t after_ms;		/* wall clock: only failures after that */
+	int64_t least;			/* only keys with at least so many of them */
+	size_t limit;			/* keys */
+};
+struct store_forget {
+	const char *flow, *key;		/* as above */
+	int64_t over_ms;		/* wall clock: only what has not to be remembered from then on; 0: all */
 };
 
 typedef void store_done_fn(void *user, const struct error *err);
@@ -291,6 +331,7 @@ typedef void store_turn_fn(void *user, const struct store_shard *held, size_t he
 typedef void store_letters_fn(void *user, const struct store_letter *rows, size_t count, const struct error *err);
 typedef void store_json_fn(void *user, const char *json, size_t len, const struct error *err);
 typedef void store_count_fn(void *user, int64_t count, const struct error *err);
+typedef void store_failures_fn(void *user, const struct store_failure *rows, size_t count, const struct error *err);
 typedef void store_depth_fn(void *user, const struct store_depth *rows, size_t count,
 			    const struct error *err);
 /* flow: which has new tasks; NULL: any may have. Valid during the call. */
@@ -335,7 +376,10 @@ int store_check_url(const char *url, struct error *err);
 int store_ensure_tables(struct store *store, const struct store_table *const *tables, size_t count,
 			struct error *err);
 
-/* Creates tasks (PENDING) with their status events, all or none. A live twin by unique_key: ERR_INPUT. */
+/*
+ * Creates tasks (PENDING) with their status events, all or none. A live twin by
+ * unique_key: ERR_INPUT. ids: 0 for a task that was not made (see its skip).
+ */
 void store_submit(struct store *store, const struct store_new_task *tasks, size_t count, store_ids_fn *done,
 		  void *user);
 /*
@@ -373,6 +417,11 @@ void store_slot(struct store *store, const struct store_slot *step, store_schedu
  * more than max_rows or runs for longer than 30 seconds.
  */
 void store_query(struct store *store, const char *sql, size_t max_rows, store_json_fn *done, void *user);
+/* Those that failed last come first. */
+void store_failures(struct store *store, const struct store_failure_filter *filter, store_failures_fn *done,
+		    void *user);
+/* count: failures forgotten; at most 500, so repeat until it is 0. */
+void store_forget(struct store *store, const struct store_forget *forget, store_count_fn *done, void *user);
 /* Removes at most 500 tasks, looking at no more than 2,000. */
 void store_sweep(struct store *store, struct store_sweep *sweep, store_done_fn *done, void *user);
 /* Flows that have ready rows, with how many: what the timer nudges workers about. */

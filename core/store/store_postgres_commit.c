@@ -271,6 +271,7 @@ static int add_members(struct commit *commit, size_t from, size_t count, struct 
 	group_outbox_fini(&outbox);
 	add_rows(commit, commit->members + from, count);
 	add_totals(commit, from, count);
+	pg_add_failures(request, commit->members + from, commit->rows + from, count, commit->now);
 	return 0;
 }
 

@@ -9,7 +9,7 @@
 
 #define COLUMNS                                                                                              \
 	"name, spec, slot_ms, list, done, finished::int, made, skipped, refused, error, changed_ms, slots,"    \
-	" missed, tasks, skips"
+	" missed, tasks, skips, failing, fails"
 
 /* --- reading --- */
 
@@ -21,7 +21,9 @@ struct schedules {
 	void *user;
 	/* A step */
 	const struct store_slot *step;
-	int64_t *ids;			/* drawn for its tasks */
+	const struct store_new_task **tasks;	/* those of it that are to be made */
+	int64_t *ids;			/* drawn for them */
+	size_t task_count;
 	int64_t now, made;
 };
 
@@ -42,6 +44,8 @@ static void read_row(const PGresult *result, int row, struct arena *arena, struc
 	schedule->missed = pg_get_int(result, row, 12);
 	schedule->tasks = pg_get_int(result, row, 13);
 	schedule->skips = pg_get_int(result, row, 14);
+	schedule->failing = pg_get_int(result, row, 15);
+	schedule->fails = pg_get_int(result, row, 16);
 }
 
 static void all_read(struct pg_request *request)
@@ -102,16 +106,17 @@ static void slot_commit(struct schedules *schedules, const struct group_outbox *
 	struct pg_request *request = &schedules->request;
 	struct store_schedule *row = schedules->rows;
 
-	slot_take(row, schedules->step, schedules->made, schedules->now);
+	slot_take(row, schedules->step, schedules->made, (int64_t)(schedules->step->count - schedules->task_count),
+		  schedules->now);
 	if (outbox != NULL)
 		pg_add_outbox(request, outbox, schedules->now);
 	pg_add(request,
 	       "UPDATE schedule SET spec = $2, slot_ms = $3, list = $4, done = $5, finished = $6::int::boolean, made = $7,"
 	       " skipped = $8, refused = $9, error = $10, changed_ms = $11, slots = $12, missed = $13, tasks = $14,"
-	       " skips = $15 WHERE name = $1",
-	       "ttitiiiiitiiiii", row->name, row->spec, row->slot_ms, row->list, row->done, (int64_t)row->finished,
+	       " skips = $15, failing = $16, fails = $17 WHERE name = $1",
+	       "ttitiiiiitiiiiiii", row->name, row->spec, row->slot_ms, row->list, row->done, (int64_t)row->finished,
 	       row->made, row->skipped, row->refused, row->error, row->changed_ms, row->slots, row->missed, row->tasks,
-	       row->skips);
+	       row->skips, row->failing, row->fails);
 	pg_add_silent(request, "COMMIT");
 	pg_send_commit(request, slot_written);
 }
@@ -126,9 +131,9 @@ static void tasks_made(struct pg_request *request)
 
 	schedules->made = PQntuples(result);
 	group_outbox_init(&outbox, &request->store->base.options);
-	for (size_t i = 0; i < schedules->step->count && row < PQntuples(result); i++)
+	for (size_t i = 0; i < schedules->task_count && row < PQntuples(result); i++)
 		if (schedules->ids[i] == pg_get_int(result, row, 0)) {
-			pg_new_task_event(&outbox, &schedules->step->tasks[i], schedules->ids[i], schedules->now, request);
+			pg_new_task_event(&outbox, schedules->tasks[i], schedules->ids[i], schedules->now, request);
 			row++;
 		}
 	slot_commit(schedules, &outbox);
@@ -138,23 +143,35 @@ static void tasks_made(struct pg_request *request)
 static void slot_make(struct schedules *schedules)
 {
 	struct pg_request *request = &schedules->request;
-	const struct store_slot *step = schedules->step;
-	const struct store_new_task **tasks = arena_alloc(request->scratch, step->count * sizeof(*tasks));
 
-	for (size_t i = 0; i < step->count; i++)
-		tasks[i] = &step->tasks[i];
-	pg_add_new_tasks(request, tasks, schedules->ids, step->count, schedules->now, true);
+	pg_add_new_tasks(request, schedules->tasks, schedules->ids, schedules->task_count, schedules->now, true);
 	pg_send(request, tasks_made);
+}
+
+/* Which tasks are to be made; failed: what the store says of those that ask, NULL when none does. */
+static void take_tasks(struct schedules *schedules, const PGresult *ids, const PGresult *failed)
+{
+	const struct store_slot *step = schedules->step;
+
+	if (failed != NULL)
+		pg_take_skips(failed, schedules->tasks, step->count);
+	schedules->task_count = 0;
+	for (size_t i = 0; i < step->count; i++) {
+		if (step->tasks[i].skip != NULL && step->tasks[i].skip->skipped)
+			continue;
+		schedules->tasks[schedules->task_count] = &step->tasks[i];
+		schedules->ids[schedules->task_count++] = pg_get_int(ids, (int)i, 0);
+	}
 }
 
 /* The row is locked, and there for certain. */
 static void slot_locked(struct pg_request *request)
 {
 	struct schedules *schedules = (struct schedules *)request;
-	const PGresult *row = pg_batch(request)->results[1], *ids = pg_batch(request)->results[2];
+	const struct pg_batch *batch = pg_batch(request);
 	bool taken, fits;
 
-	read_row(row, 0, request->arena, schedules->rows);
+	read_row(batch->results[1], 0, request->arena, schedules->rows);
 	taken = request->unclear && slot_was_taken(schedules->rows, schedules->step);
 	fits = !taken && slot_fits(schedules->rows, schedules->step);
 	schedules->count = taken || fits;
@@ -164,9 +181,8 @@ static void slot_locked(struct pg_request *request)
 		pg_send(request, slot_written);
 		return;
 	}
-	for (size_t i = 0; i < schedules->step->count; i++)
-		schedules->ids[i] = pg_get_int(ids, (int)i, 0);
-	if (schedules->step->count > 0)
+	take_tasks(schedules, batch->results[2], batch->count > 3 ? batch->results[3] : NULL);
+	if (schedules->task_count > 0)
 		slot_make(schedules);
 	else
 		slot_commit(schedules, NULL);
@@ -175,14 +191,19 @@ static void slot_locked(struct pg_request *request)
 static void slot_start(struct pg_request *request)
 {
 	struct schedules *schedules = (struct schedules *)request;
+	size_t count = schedules->step->count;
 
+	for (size_t i = 0; i < count; i++)
+		schedules->tasks[i] = &schedules->step->tasks[i];
 	schedules->now = clock_wall_ms();
 	pg_add_begin(request);
 	pg_add(request, "INSERT INTO schedule (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", "t",
 	       schedules->step->schedule);
 	pg_add(request, "SELECT " COLUMNS " FROM schedule WHERE name = $1 FOR UPDATE", "t", schedules->step->schedule);
 	pg_add(request, "SELECT nextval('crawl_dump_id_seq') FROM generate_series(1, $1)", "i",
-	       (int64_t)schedules->step->count);
+	       (int64_t)count);
+	if (pg_failures_asked(schedules->tasks, count))
+		pg_add_skips(request, schedules->tasks, count, schedules->now);
 	pg_send(request, slot_locked);
 }
 
@@ -193,6 +214,7 @@ void pg_slot(struct store *store, const struct store_slot *step, store_schedules
 
 	schedules->step = step;
 	schedules->rows = arena_alloc(arena, sizeof(*schedules->rows));
+	schedules->tasks = arena_alloc(arena, (step->count + 1) * sizeof(*schedules->tasks));
 	schedules->ids = arena_alloc(arena, (step->count + 1) * sizeof(*schedules->ids));
 	pg_request_submit(&schedules->request);
 }

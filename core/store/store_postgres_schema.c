@@ -138,6 +138,11 @@ static const struct store_migration migrations[] = {
 	 "	ADD COLUMN IF NOT EXISTS last_used_at timestamp;"
 	 "CREATE UNIQUE INDEX IF NOT EXISTS credential_idempotency ON credential (idempotency_key);"
 	 "CREATE INDEX IF NOT EXISTS credential_source ON credential (source, id);"},
+	{"failures that flows remember",
+	 "CREATE TABLE task_failure (flow text, key text, task_id bigint, failed_ms bigint NOT NULL,"
+	 "	until_ms bigint NOT NULL, error text NOT NULL, PRIMARY KEY (flow, key, task_id));"
+	 "CREATE INDEX task_failure_until ON task_failure (until_ms);"
+	 "ALTER TABLE schedule ADD COLUMN failing bigint NOT NULL DEFAULT 0, ADD COLUMN fails bigint NOT NULL DEFAULT 0;"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -90,7 +90,8 @@ static void submit_answer(struct pg_request *request)
 	size_t i;
 
 	for (i = 0; good && i < submit->count; i++)
-		pg_hint(request->store, submit->tasks[i].flow);
+		if (submit->ids[i] != 0)
+			pg_hint(request->store, submit->tasks[i].flow);
 	submit->done(submit->user, good ? submit->ids : NULL, good ? submit->count : 0, &request->err);
 	/* Each answers the one after it. */
 	if (submit->next != NULL)
@@ -168,7 +169,8 @@ void pg_add_new_tasks(struct pg_request *request, const struct store_new_task *c
 		      TASK_COLUMNS + 1);
 }
 
-static void submit_insert(struct submit *leader, bool repeat)
+/* begun: inside a transaction. Tasks without an id are not to be made. */
+static void submit_insert(struct submit *leader, bool begun)
 {
 	struct pg_request *request = &leader->request;
 	struct arena *arena = request->scratch;
@@ -181,17 +183,20 @@ static void submit_insert(struct submit *leader, bool repeat)
 
 	group_outbox_init(&outbox, &request->store->base.options);
 	for (submit = leader; submit != NULL; submit = submit->next)
-		for (i = 0; i < submit->count; i++, n++) {
+		for (i = 0; i < submit->count; i++) {
+			if (submit->ids[i] == 0)
+				continue;
 			tasks[n] = &submit->tasks[i];
 			ids[n] = submit->ids[i];
 			pg_new_task_event(&outbox, tasks[n], ids[n], now, request);
+			n++;
 		}
-	if (!repeat)
+	if (!begun)
 		pg_add_limits(request);
-	pg_add_new_tasks(request, tasks, ids, total, now, false);
+	pg_add_new_tasks(request, tasks, ids, n, now, false);
 	pg_add_outbox(request, &outbox, now);
 	group_outbox_fini(&outbox);
-	if (repeat)
+	if (begun)
 		pg_add_silent(request, "COMMIT");
 	pg_send_commit(request, submit_written);
 }
@@ -209,6 +214,16 @@ static void submit_asked(struct pg_request *request)
 	pg_send(request, submit_written);
 }
 
+/* Of the tasks that are made: there is one. */
+static int64_t submit_first_id(const struct submit *submit)
+{
+	for (; submit != NULL; submit = submit->next)
+		for (size_t i = 0; i < submit->count; i++)
+			if (submit->ids[i] != 0)
+				return submit->ids[i];
+	return 0;
+}
+
 /*
  * An insert of the same id waits until the lost transaction is over, and then
  * finds its row or not. The row it makes itself is deleted at once.
@@ -216,30 +231,72 @@ static void submit_asked(struct pg_request *request)
 static void submit_ask(struct submit *leader)
 {
 	struct pg_request *request = &leader->request;
+	int64_t id = submit_first_id(leader);
 
 	pg_add_begin(request);
 	pg_add(request,
 	       "WITH mine AS (INSERT INTO scrape_request_log (id, flow, status, priority, params, retry_count)"
 	       " VALUES ($1, '', 'FAILED', 1, '{}', 1) ON CONFLICT (id) DO NOTHING RETURNING id)"
 	       " SELECT count(*) = 0 FROM mine",
-	       "i", leader->ids[0]);
-	pg_add(request, "DELETE FROM scrape_request_log WHERE id = $1 AND flow = ''", "i", leader->ids[0]);
+	       "i", id);
+	pg_add(request, "DELETE FROM scrape_request_log WHERE id = $1 AND flow = ''", "i", id);
 	pg_send(request, submit_asked);
 }
 
+static const struct store_new_task **submit_tasks(const struct submit *submit, struct arena *arena)
+{
+	const struct store_new_task **tasks = arena_alloc(arena, (submit_total(submit) + 1) * sizeof(*tasks));
+	size_t n = 0, i;
+
+	for (; submit != NULL; submit = submit->next)
+		for (i = 0; i < submit->count; i++)
+			tasks[n++] = &submit->tasks[i];
+	return tasks;
+}
+
+static void nothing_made(struct pg_request *request)
+{
+	pg_finish(request);
+}
+
+/* With a second result, of what failed before, it is in a transaction. */
 static void submit_drawn(struct pg_request *request)
 {
-	const PGresult *result = pg_batch(request)->results[0];
+	const struct pg_batch *batch = pg_batch(request);
 	struct submit *leader = (struct submit *)request, *submit;
-	size_t i;
+	bool asked = batch->count > 1;
+	size_t skipped = 0, i;
 	int row = 0;
 
+	if (asked)
+		skipped = pg_take_skips(batch->results[1], submit_tasks(leader, request->scratch), submit_total(leader));
 	for (submit = leader; submit != NULL; submit = submit->next) {
 		submit->ids = arena_alloc(submit->request.arena, (submit->count + 1) * sizeof(*submit->ids));
-		for (i = 0; i < submit->count; i++)
-			submit->ids[i] = pg_get_int(result, row++, 0);
+		for (i = 0; i < submit->count; i++, row++)
+			if (submit->tasks[i].skip == NULL || !submit->tasks[i].skip->skipped)
+				submit->ids[i] = pg_get_int(batch->results[0], row, 0);
 	}
-	submit_insert(leader, false);
+	if (skipped < submit_total(leader)) {
+		submit_insert(leader, asked);
+		return;
+	}
+	pg_add_silent(request, "ROLLBACK");
+	pg_send(request, nothing_made);
+}
+
+static void submit_draw(struct submit *leader)
+{
+	struct pg_request *request = &leader->request;
+	const struct store_new_task **tasks = submit_tasks(leader, request->scratch);
+	size_t total = submit_total(leader);
+	bool asked = pg_failures_asked(tasks, total);
+
+	if (asked)
+		pg_add_begin(request);
+	pg_add(request, "SELECT nextval('crawl_dump_id_seq') FROM generate_series(1, $1)", "i", (int64_t)total);
+	if (asked)
+		pg_add_skips(request, tasks, total, clock_wall_ms());
+	pg_send(request, submit_drawn);
 }
 
 /* The twin is another task of the same submission, or has ended meanwhile, when there is none. */
@@ -292,9 +349,7 @@ static void submit_start(struct pg_request *request)
 		pg_finish(request);
 		return;
 	}
-	pg_add(request, "SELECT nextval('crawl_dump_id_seq') FROM generate_series(1, $1)", "i",
-	       (int64_t)submit_total(leader));
-	pg_send(request, submit_drawn);
+	submit_draw(leader);
 }
 
 /* Which of the tasks has a live twin, by the server's "Key (flow, unique_key)=(a, b) already exists." */

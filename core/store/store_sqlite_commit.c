@@ -199,6 +199,8 @@ static int write_task(struct sqlite_db *db, const struct store_commit *member, s
 		rc = end_task(db, member, part, err);
 		if (rc >= 0)
 			rc = sqlite_task_total(db, row->flow, row->status, err);
+		if (rc >= 0 && member->skip_key != NULL)
+			rc = sqlite_failure_note(db, member, row->flow, part->now, err);
 		break;
 	}
 	if (rc < 0)

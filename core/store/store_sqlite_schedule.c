@@ -12,7 +12,7 @@
 #define SWEEP_MAX 500
 #define COLUMNS                                                                                              \
 	"name, spec, slot_ms, list, done, finished, made, skipped, refused, error, changed_ms, slots, missed," \
-	" tasks, skips"
+	" tasks, skips, failing, fails"
 
 struct schedules {
 	struct sqlite_request request;
@@ -40,6 +40,8 @@ static void read_row(sqlite3_stmt *statement, struct arena *arena, struct store_
 	row->missed = sqlite3_column_int64(statement, 12);
 	row->tasks = sqlite3_column_int64(statement, 13);
 	row->skips = sqlite3_column_int64(statement, 14);
+	row->failing = sqlite3_column_int64(statement, 15);
+	row->fails = sqlite3_column_int64(statement, 16);
 }
 
 static int all_run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
@@ -73,10 +75,10 @@ static int write_one(struct sqlite_db *db, const struct store_schedule *row, str
 {
 	int rc = sqlite_run(db, err,
 			    "INSERT OR REPLACE INTO schedule (" COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-			    " ?10, ?11, ?12, ?13, ?14, ?15)",
-			    "ttitiiiiitiiiii", row->name, row->spec, row->slot_ms, row->list, row->done,
+			    " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+			    "ttitiiiiitiiiiiii", row->name, row->spec, row->slot_ms, row->list, row->done,
 			    (int64_t)row->finished, row->made, row->skipped, row->refused, row->error, row->changed_ms,
-			    row->slots, row->missed, row->tasks, row->skips);
+			    row->slots, row->missed, row->tasks, row->skips, row->failing, row->fails);
 
 	return rc < 0 ? -1 : 0;
 }
@@ -94,18 +96,23 @@ static int is_there(struct sqlite_db *db, const struct store_new_task *task, str
 	return rc < 0 ? -1 : there != 0;
 }
 
-static int make_tasks(struct sqlite_db *db, struct schedules *request, int64_t now, int64_t *made_r, struct error *err)
+static int make_tasks(struct sqlite_db *db, struct schedules *request, int64_t now, int64_t *made_r, int64_t *failing_r,
+		      struct error *err)
 {
 	struct group_outbox outbox;
 	int rc = 0;
 
-	*made_r = 0;
+	*made_r = *failing_r = 0;
 	group_outbox_init(&outbox, db->options);
 	for (size_t i = 0; i < request->step->count && rc >= 0; i++) {
 		const struct store_new_task *task = &request->step->tasks[i];
 		struct task_row row;
 
-		rc = is_there(db, task, err);
+		rc = sqlite_failure_skips(db, task, now, err);
+		if (rc > 0)
+			(*failing_r)++;
+		else if (rc == 0)
+			rc = is_there(db, task, err);
 		if (rc != 0)
 			continue;
 		rc = sqlite_task_insert(db, request->request.arena, task, now, &row, err);
@@ -124,7 +131,7 @@ static int slot_run(struct sqlite_db *db, struct sqlite_request *base, struct er
 {
 	struct schedules *request = (struct schedules *)base;
 	struct store_schedule *row = request->rows;
-	int64_t now = clock_wall_ms(), made;
+	int64_t now = clock_wall_ms(), made, failing;
 
 	request->count = 0;
 	memset(row, 0, sizeof(*row));
@@ -132,9 +139,9 @@ static int slot_run(struct sqlite_db *db, struct sqlite_request *base, struct er
 		return -1;
 	if (!slot_fits(row, request->step))
 		return 0;
-	if (make_tasks(db, request, now, &made, err) < 0)
+	if (make_tasks(db, request, now, &made, &failing, err) < 0)
 		return -1;
-	slot_take(row, request->step, made, now);
+	slot_take(row, request->step, made, failing, now);
 	request->count = 1;
 	return write_one(db, row, err);
 }

@@ -127,6 +127,12 @@ static const struct store_migration migrations[] = {
 	 "	failures INTEGER NOT NULL DEFAULT 0,"
 	 "	last_used_at TIMESTAMP TEXT);"
 	 "CREATE INDEX credential_source ON credential (source, id);"},
+	{"failures that flows remember",
+	 "CREATE TABLE task_failure (flow TEXT, key TEXT, task_id INTEGER, failed_ms INTEGER NOT NULL,"
+	 "	until_ms INTEGER NOT NULL, error TEXT NOT NULL, PRIMARY KEY (flow, key, task_id)) WITHOUT ROWID;"
+	 "CREATE INDEX task_failure_until ON task_failure (until_ms);"
+	 "ALTER TABLE schedule ADD COLUMN failing INTEGER NOT NULL DEFAULT 0;"
+	 "ALTER TABLE schedule ADD COLUMN fails INTEGER NOT NULL DEFAULT 0;"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

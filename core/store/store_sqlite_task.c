@@ -134,7 +134,13 @@ static int submit_run(struct sqlite_db *db, struct sqlite_request *request, stru
 
 	group_outbox_init(&outbox, db->options);
 	for (i = 0; i < submit->count && rc == 0; i++) {
-		rc = refuse_twin(db, &submit->tasks[i], err);
+		rc = sqlite_failure_skips(db, &submit->tasks[i], now, err);
+		if (rc > 0) {
+			submit->ids[i] = rc = 0;
+			continue;
+		}
+		if (rc == 0)
+			rc = refuse_twin(db, &submit->tasks[i], err);
 		if (rc == 0)
 			rc = sqlite_task_insert(db, request->arena, &submit->tasks[i], now, &row, err);
 		if (rc < 0)

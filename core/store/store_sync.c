@@ -223,6 +223,20 @@ static void on_credentials(void *user, const struct store_credential *rows, size
 	answered(sync, err);
 }
 
+static void on_failures(void *user, const struct store_failure *rows, size_t count, const struct error *err)
+{
+	struct store_sync *sync = user;
+	struct store_failure *copy = copy_rows(sync, rows, count, sizeof(*rows));
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		copy_text(sync->arena, &copy[i].flow);
+		copy_text(sync->arena, &copy[i].key);
+		copy_text(sync->arena, &copy[i].error);
+	}
+	answered(sync, err);
+}
+
 /* --- calls --- */
 
 int store_sync_submit(struct store_sync *sync, const struct store_new_task *tasks, size_t count,
@@ -425,6 +439,25 @@ int store_sync_slot(struct store_sync *sync, const struct store_slot *step, stru
 	sync->arena = arena;
 	store_slot(sync->store, step, on_schedules, sync);
 	return wait_schedules(sync, rows_r, count_r, err);
+}
+
+int store_sync_failures(struct store_sync *sync, const struct store_failure_filter *filter, struct arena *arena,
+			struct store_failure **rows_r, size_t *count_r, struct error *err)
+{
+	int rc;
+
+	sync->arena = arena;
+	store_failures(sync->store, filter, on_failures, sync);
+	rc = wait_answer(sync, err);
+	*rows_r = sync->rows;
+	*count_r = sync->count;
+	return rc;
+}
+
+int store_sync_forget(struct store_sync *sync, const struct store_forget *forget, int64_t *count_r, struct error *err)
+{
+	store_forget(sync->store, forget, on_count, sync);
+	return wait_number(sync, count_r, err);
 }
 
 int store_sync_sweep(struct store_sync *sync, struct store_sweep *sweep, struct error *err)

@@ -57,6 +57,10 @@ int store_sync_schedules(struct store_sync *sync, struct arena *arena, struct st
 			 size_t *count_r, struct error *err);
 int store_sync_slot(struct store_sync *sync, const struct store_slot *step, struct arena *arena,
 		    struct store_schedule **rows_r, size_t *count_r, struct error *err);
+/* rows_r with all their texts are copied into the arena. */
+int store_sync_failures(struct store_sync *sync, const struct store_failure_filter *filter, struct arena *arena,
+			struct store_failure **rows_r, size_t *count_r, struct error *err);
+int store_sync_forget(struct store_sync *sync, const struct store_forget *forget, int64_t *count_r, struct error *err);
 int store_sync_sweep(struct store_sync *sync, struct store_sweep *sweep, struct error *err);
 /* ids_r: room for count. */
 int store_sync_credential_put(struct store_sync *sync, const struct store_credential *rows, size_t count,

@@ -31,7 +31,7 @@ struct entry {
 	int64_t slot_ms;		/* of that row, as what follows */
 	bool finished;
 	char *list;			/* owned */
-	int64_t done, tasks, skips, refused, missed;
+	int64_t done, tasks, skips, fails, refused, missed;
 	int64_t look_ms;		/* wall clock: nothing is to be done before */
 	int64_t complained_ms;
 };
@@ -88,6 +88,7 @@ static void set_row(struct entry *entry, const struct store_schedule *row)
 	entry->done = row->done;
 	entry->tasks = row->tasks;
 	entry->skips = row->skips;
+	entry->fails = row->fails;
 	entry->refused = row->refused;
 	entry->missed = row->missed;
 }
@@ -122,6 +123,7 @@ static void count_step(const struct entry *entry, const struct store_schedule *r
 	metric_add(METRIC_SCHEDULE_SLOTS, begins);
 	metric_add(METRIC_SCHEDULE_TASKS, (uint64_t)(row->tasks - entry->tasks));
 	metric_add(METRIC_SCHEDULE_SKIPPED, (uint64_t)(row->skips - entry->skips));
+	metric_add(METRIC_SCHEDULE_FAILING, (uint64_t)(row->fails - entry->fails));
 	metric_add(METRIC_SCHEDULE_MISSED, (uint64_t)(row->missed - entry->missed));
 }
 
@@ -137,8 +139,8 @@ static void tell(const struct schedules *schedules, const struct store_schedule 
 		log_warning("schedule: entries that make no task flow=%s entries=%" PRId64 ": %s", row->name, step->refused,
 			    step->error);
 	if (step->last && !step->over)
-		log_info("schedule carried out flow=%s slot=\"%s\" tasks=%" PRId64 " skipped=%" PRId64 " refused=%" PRId64,
-			 row->name, slot, row->made, row->skipped, row->refused);
+		log_info("schedule carried out flow=%s slot=\"%s\" tasks=%" PRId64 " skipped=%" PRId64 " failing=%" PRId64
+			 " refused=%" PRId64, row->name, slot, row->made, row->skipped, row->failing, row->refused);
 }
 
 static void on_step(void *user, const struct store_schedule *rows, size_t count, const struct error *err)

@@ -2,7 +2,8 @@
 /*
  * tasks.keep: a pass over all tasks every few minutes, in small steps with a
  * pause between them. A task's events do not need its row: they stay in the
- * outbox until they have arrived, whatever becomes of it.
+ * outbox until they have arrived, whatever becomes of it. Before each pass,
+ * failures go that no flow has to remember any more.
  */
 #include <inttypes.h>
 
@@ -24,10 +25,12 @@
 struct sweeper {
 	const struct timer_part *part;
 	struct store_sweep sweep;
+	struct store_forget forget;
+	bool forgetting;		/* of the pass: failures first, then tasks */
 	struct loop_timer *pause;
 	bool passing, asking;
 	int64_t next_ms;		/* loop time of the next pass */
-	int64_t removed;		/* in this pass */
+	int64_t removed, forgotten;	/* in this pass */
 	int64_t told_ms, complained_ms;
 };
 
@@ -37,6 +40,15 @@ static void end_pass(struct sweeper *sweeper, int64_t again_ms)
 	sweeper->next_ms = loop_now_ms(sweeper->part->role->loop) + again_ms;
 	if (sweeper->removed > 0)
 		log_info("old tasks removed tasks=%" PRId64, sweeper->removed);
+	if (sweeper->forgotten > 0)
+		log_info("old failures forgotten failures=%" PRId64, sweeper->forgotten);
+}
+
+static void complain(struct sweeper *sweeper, const char *what, const struct error *err)
+{
+	if (log_limited(&sweeper->complained_ms, TELL_MS))
+		log_warning("%s: %s", what, err->text);
+	end_pass(sweeper, AGAIN_MS);
 }
 
 static void on_swept(void *user, const struct error *err)
@@ -45,9 +57,7 @@ static void on_swept(void *user, const struct error *err)
 
 	sweeper->asking = false;
 	if (err->code != ERR_NONE) {
-		if (log_limited(&sweeper->complained_ms, TELL_MS))
-			log_warning("removing old tasks: %s", err->text);
-		end_pass(sweeper, AGAIN_MS);
+		complain(sweeper, "removing old tasks", err);
 	} else {
 		metric_add(METRIC_TASKS_REMOVED, (uint64_t)sweeper->sweep.removed);
 		sweeper->removed += sweeper->sweep.removed;
@@ -64,6 +74,25 @@ static void on_swept(void *user, const struct error *err)
 	sweeper->part->idle(sweeper->part->user);
 }
 
+static void on_forgotten(void *user, int64_t count, const struct error *err)
+{
+	struct sweeper *sweeper = user;
+	bool tasks = sweeper->sweep.complete_before_ms > 0 || sweeper->sweep.failed_before_ms > 0;
+
+	sweeper->asking = false;
+	if (err->code != ERR_NONE) {
+		complain(sweeper, "forgetting old failures", err);
+	} else {
+		sweeper->forgotten += count;
+		sweeper->forgetting = count > 0;
+		if (sweeper->forgetting || tasks)
+			loop_timer_start(sweeper->pause, PAUSE_MS, 0);
+		else
+			end_pass(sweeper, PASS_MS);
+	}
+	sweeper->part->idle(sweeper->part->user);
+}
+
 static void step(void *user)
 {
 	struct sweeper *sweeper = user;
@@ -73,7 +102,10 @@ static void step(void *user)
 		return;
 	}
 	sweeper->asking = true;
-	store_sweep(sweeper->part->store, &sweeper->sweep, on_swept, sweeper);
+	if (sweeper->forgetting)
+		store_forget(sweeper->part->store, &sweeper->forget, on_forgotten, sweeper);
+	else
+		store_sweep(sweeper->part->store, &sweeper->sweep, on_swept, sweeper);
 }
 
 void sweeper_tick(struct sweeper *sweeper)
@@ -81,14 +113,14 @@ void sweeper_tick(struct sweeper *sweeper)
 	const struct conf_model *conf = sweeper->part->role->conf;
 	int64_t now = clock_wall_ms();
 
-	if ((conf->keep_complete_ms == 0 && conf->keep_failed_ms == 0) || sweeper->passing ||
-	    loop_now_ms(sweeper->part->role->loop) < sweeper->next_ms)
+	if (sweeper->passing || loop_now_ms(sweeper->part->role->loop) < sweeper->next_ms)
 		return;
 	sweeper->sweep = (struct store_sweep){
 		.complete_before_ms = conf->keep_complete_ms > 0 ? now - conf->keep_complete_ms : 0,
 		.failed_before_ms = conf->keep_failed_ms > 0 ? now - conf->keep_failed_ms : 0};
-	sweeper->passing = true;
-	sweeper->removed = 0;
+	sweeper->forget = (struct store_forget){.over_ms = now};
+	sweeper->passing = sweeper->forgetting = true;
+	sweeper->removed = sweeper->forgotten = 0;
 	step(sweeper);
 }
 

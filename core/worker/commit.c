@@ -162,7 +162,9 @@ static void fill_commit(struct group *group, struct store_commit *commit, struct
 		.error_code = task->error_code,
 		.checkpoint = task->new_checkpoint.len > 0 ? task->new_checkpoint.data : task->checkpoint,
 		.run_after_ms = task->run_after_ms,
-		.requests = task->requests
+		.requests = task->requests,
+		.skip_key = task->skip_key,
+		.failure_ms = task->lasting ? task->flow->conf->skip.period_ms : 0
 	};
 	task->requests = 0;
 	if (!brings_output(task)) {
@@ -223,6 +225,7 @@ static void refused(struct task *task, const struct error *err)
 	mem_release(task->data);
 	task->data = buf_steal(&text);
 	task->error_code = REFUSED_CODE;
+	task->lasting = false;
 	task->end = STORE_FAIL;
 	task->run_after_ms = 0;
 	buf_clear(&task->new_checkpoint);

@@ -146,6 +146,8 @@ struct task {
 	struct loop_timer *timeout;
 	int64_t deadline_ms;		/* loop time; waiting for permission moves it … */
 	int64_t waited_until_ms;	/* … and has done so until then */
+	char *skip_key;			/* what it is for, of a flow with skip_after, else NULL; owned */
+	bool lasting;			/* it failed for good, as its plugin says */
 	char *item_keys[CONF_ITEMS_MAX];	/* of the limiter; NULL: not given; owned */
 	bool entered;			/* its flow's limits are taken, or there are none */
 	struct call *entering;		/* that asks for them; the others wait for it */

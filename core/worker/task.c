@@ -11,10 +11,12 @@
 #include "base/uuid.h"
 #include "conf/model.h"
 #include "http/http.h"
+#include "json/json.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
 #include "setup/engine.h"
+#include "setup/new_task.h"
 #include "worker/internal.h"
 
 #define CALLBACK_MAX_S 10		/* a callback that runs longer dies with its process */
@@ -461,6 +463,7 @@ static void task_pump(struct task *task)
 		} else if (flow_task_state(task->engine) == FLOW_FAILED) {
 			enum sl_result result = flow_task_failure(task->engine, &text);
 
+			task->lasting = flow_task_lasting(task->engine);
 			finish_failed(task, result, text, flow_result_name(result));
 		} else if (task->release_wanted) {
 			task_release(task, task->run_after_ms);
@@ -540,6 +543,7 @@ void task_free(struct task *task)
 	flow_task_free(&task->engine);
 	mem_release(task->checkpoint);
 	mem_release(task->data);
+	mem_release(task->skip_key);
 	for (size_t i = 0; i < CONF_ITEMS_MAX; i++)
 		mem_release(task->item_keys[i]);
 	buf_fini(&task->new_checkpoint);
@@ -547,6 +551,21 @@ void task_free(struct task *task)
 	metric_task_end(task->id);
 	worker_task_left(task->worker, task);
 	mem_release(task);
+}
+
+/* Only flows with skip_after need it. */
+static void note_key(struct task *task, const char *params)
+{
+	struct json_doc *doc;
+	struct arena *arena;
+
+	if (task->flow->conf->skip.failures == 0)
+		return;
+	doc = json_parse(params, strlen(params), NULL);
+	arena = arena_new();
+	task->skip_key = mem_strdup(new_task_key(arena, task->flow->conf, json_root(doc)));
+	arena_free(&arena);
+	json_doc_free(&doc);
 }
 
 void task_begin(struct worker *worker, struct worker_flow *flow, const struct task_row *row)
@@ -580,6 +599,7 @@ void task_begin(struct worker *worker, struct worker_flow *flow, const struct ta
 		buf_fini(&text);
 		return;
 	}
+	note_key(task, row->params);
 	permit_task(task, row->params);
 	start_timeout(task);
 	callback_begin();

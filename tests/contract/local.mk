@@ -23,6 +23,7 @@ tests_contract_store_test_SOURCES = \
 	tests/contract/store_cases.h \
 	tests/contract/store_commit_test.c \
 	tests/contract/store_credential_test.c \
+	tests/contract/store_failure_test.c \
 	tests/contract/store_fixture.c \
 	tests/contract/store_fixture.h \
 	tests/contract/store_letter_test.c \

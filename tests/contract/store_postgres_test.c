@@ -147,6 +147,57 @@ static void backend_killed_inside_a_commit(void **state)
 	PQfinish(conn);
 }
 
+struct submission {
+	bool answered;
+	int64_t ids[2];
+	struct error err;
+};
+
+static void on_submitted(void *user, const int64_t *ids, size_t count, const struct error *err)
+{
+	struct submission *submission = user;
+
+	submission->answered = true;
+	submission->err = *err;
+	if (count == 2)
+		memcpy(submission->ids, ids, sizeof(submission->ids));
+}
+
+/* The first of two tasks is not made, for what failed before: whether the other one is there tells it all. */
+static void backend_killed_inside_a_submission(void **state)
+{
+	struct fixture *fx = *state;
+	PGconn *conn = other_connect(fx);
+	struct store_skip skip = {.key = "a", .failures = 1, .period_ms = 60000};
+	struct store_new_task tasks[2] = {
+		{.flow = fx->flow, .params = "{}", .priority = 1, .max_attempts = 1, .skip = &skip},
+		{.flow = fx->flow, .params = "{}", .priority = 1, .max_attempts = 1, .idempotency_key = fx->flow}};
+	struct submission submission = {.answered = false};
+	struct store_commit failed;
+
+	fixture_submit(fx, 1);
+	failed = fixture_commit(fixture_claim(fx), STORE_FAIL);
+	failed.skip_key = "a";
+	failed.failure_ms = 60000;
+	fixture_write(fx, &failed, 1);
+	ask(fx, conn, "BEGIN");
+	ask(fx, conn, arena_printf(fx->arena, "INSERT INTO scrape_request_log (flow, idempotency_key) VALUES ('', '%s')",
+				   fx->flow));
+	store_submit(store_sync_store(fx->sync), tasks, 2, on_submitted, &submission);
+	ask(fx, conn, arena_printf(fx->arena, "SELECT pg_terminate_backend(%s)", wait_blocked(fx)));
+	ask(fx, conn, "ROLLBACK");
+	while (!submission.answered)
+		turn(fx);
+	if (submission.err.code != ERR_NONE)
+		fail_msg("%s", submission.err.text);
+	assert_int_equal(submission.ids[0], 0);
+	assert_true(skip.skipped);
+	assert_int_equal(fixture_claim(fx)->id, submission.ids[1]);
+	assert_string_equal(ask(fx, conn, arena_printf(fx->arena, "SELECT count(*) FROM scrape_request_log WHERE flow = '%s'",
+						       fx->flow)), "2");
+	PQfinish(conn);
+}
+
 static void deadlock_repeats_the_group(void **state)
 {
 	struct fixture *fx = *state;
@@ -657,6 +708,7 @@ static const struct CMUnitTest cases[] = {
 	CASE(deadlock_repeats_the_group),
 	CASE(locks_are_waited_for),
 	CASE(locked_tasks_are_passed_over),
+	CASE(backend_killed_inside_a_submission),
 	CASE(large_values_are_packed_with_lz4),
 	CASE(constraint_undoes_its_task_alone),
 	CASE(odd_values_come_back),

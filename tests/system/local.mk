@@ -30,6 +30,9 @@ EXTRA_DIST += tests/system/cluster.py
 # Schedules, on one node and on two; old tasks.
 SYSTEM_TESTS += tests/system/test_schedule.py
 
+# What failed for good gets no more tasks.
+SYSTEM_TESTS += tests/system/test_skip.py
+
 # The schema, shown and applied.
 SYSTEM_TESTS += tests/system/test_schema.py
 

@@ -133,8 +133,8 @@ def test_wait_times_out(ctl):
     assert err == "sluicectl: 1 of 1 tasks have not ended within the time-out; they go on\n"
     status, out, _ = ctl("--json", "submit", "refresh_orders_by_store", "store=b", "--wait", "--timeout", "200ms")
     assert status == TIMEOUT
-    assert json.loads(out) == {"flow": "refresh_orders_by_store", "ids": [2], "complete": 0, "failed": 0,
-                               "running": 0, "waiting": 1}
+    assert json.loads(out) == {"flow": "refresh_orders_by_store", "ids": [2], "skipped": [], "complete": 0,
+                               "failed": 0, "running": 0, "waiting": 1}
 
 
 def test_task_that_is_not_there(ctl):
@@ -306,8 +306,8 @@ def test_no_daemon(ctl):
 @pytest.mark.parametrize("words,message", [
     ([], "which command?"),
     (["tsk"], 'there is no command "tsk" (did you mean "task"?)'),
-    (["task"], 'after "task" comes one of list, show'),
-    (["task", "lst"], 'there is no command "task lst": after "task" comes one of list, show'),
+    (["task"], 'after "task" comes one of list, show, skipped, forget'),
+    (["task", "lst"], 'there is no command "task lst": after "task" comes one of list, show, skipped, forget'),
     (["task", "show"], "task show needs ID"),
     (["task", "show", "x"], '"x" is no task\'s number'),
     (["task", "list", "x"], 'task list takes no argument "x"'),
@@ -331,7 +331,7 @@ def test_help(ctl):
     status, out, _ = ctl("--help")
     assert status == OK
     commands = re.findall(r"^  ([a-z]+(?: [a-z-]+)?)(?: [A-Z[]| {2})", out.split("Options")[0], re.M)
-    assert "flow try" in commands and len(commands) == 33
+    assert "flow try" in commands and len(commands) == 35
     for command in commands:
         status, shown, _ = ctl(*command.split(), "--help")
         assert status == OK and shown.startswith(f"Usage: sluicectl {command} [OPTION]...")

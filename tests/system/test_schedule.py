@@ -222,7 +222,7 @@ def test_by_hand(tmp_path):
     assert daemon.ctl("schedule", "run", "refresh_yt_profiles").stdout == "2 tasks made, 0 skipped\n"
     # Both are waiting.
     assert json.loads(daemon.ctl("schedule", "run", "refresh_yt_profiles", "--json").stdout) == {
-        "flow": "refresh_yt_profiles", "made": 0, "skipped": 2, "refused": 0}
+        "flow": "refresh_yt_profiles", "made": 0, "skipped": 2, "failing": 0, "refused": 0}
     refused = daemon.ctl("submit", "refresh_yt_profiles", "channel_ids=b", check=False)
     assert refused.returncode == 1 and "task 2 of flow refresh_yt_profiles is already waiting" in refused.stderr
     assert daemon.store("SELECT params, unique_key, reason FROM scrape_request_log ORDER BY id") == [

@@ -729,6 +729,66 @@ static void refuses_an_event_over_the_limit(void **state)
 	close_task(&hand);
 }
 
+/* Whether a task counts as failed for good after this of its only call: a status, 0: no answer, -1: nobody to ask. */
+static bool lasts(int status, const char *body)
+{
+	struct hand hand = {NULL, NULL, NULL};
+	struct flow_task *task = open_task(&hand, "walk", "{\"of\":[\"x\"],\"most\":1}", NULL);
+	struct flow_call *call = take(task);
+	bool lasting;
+
+	while (call != NULL && flow_task_state(task) == FLOW_CALLS) {
+		enum flow_step step = status > 0   ? answer_call(call, status, body)
+				      : status < 0 ? flow_call_unavailable(call)
+						   : flow_call_failed(call, SL_FAIL, 0, body);
+
+		/* Who is refused has no other credential. */
+		if (step == FLOW_STEP_LIMIT || step == FLOW_STEP_AUTH)
+			flow_call_unavailable(call);
+		else if (step != FLOW_STEP_NONE)
+			flow_call_choose(call, flow_call_candidate(call, 0));
+	}
+	assert_int_equal(flow_task_state(task), FLOW_FAILED);
+	lasting = flow_task_lasting(task);
+	close_task(&hand);
+	return lasting;
+}
+
+static void knows_what_failed_for_good(void **state)
+{
+	(void)state;
+	assert_true(lasts(404, "{}"));
+	assert_true(lasts(410, ""));
+	assert_true(lasts(400, "{}"));
+	assert_true(lasts(422, "{\"gone\":\"1\"}"));	/* as the source's own callback says */
+	assert_true(lasts(200, "{\"refuse\":\"gone\"}"));
+	assert_true(lasts(200, "{\"refuse\":\"fail\"}"));
+	assert_false(lasts(500, ""));			/* retries are used up */
+	assert_false(lasts(200, "{\"refuse\":\"retry\"}"));
+	assert_false(lasts(200, "{\"refuse\":\"source\"}"));
+	assert_false(lasts(403, ""));
+	assert_false(lasts(429, ""));
+	assert_false(lasts(-1, NULL));			/* no credential */
+	assert_false(lasts(0, "the response is too large"));
+}
+
+/* Mistakes of the plugin, and what this version does not carry out. */
+static void misuse_is_not_for_good(void **state)
+{
+	static const char *const cases[] = {"json", "unlisted", "blob"};
+	struct hand hand = {NULL, NULL, NULL};
+	char params[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(params, sizeof(params), "{\"what\":\"%s\"}", cases[i]);
+		assert_int_equal(flow_task_state(open_task(&hand, "try", params, NULL)), FLOW_FAILED);
+		assert_false(flow_task_lasting(hand.task));
+		flow_task_free(&hand.task);
+	}
+	close_task(&hand);
+}
+
 static void refuses_checkpoints_that_cannot_be_resumed(void **state)
 {
 	static const struct {
@@ -816,6 +876,8 @@ int main(void)
 		cmocka_unit_test(keeps_the_credential_through_pages),
 		cmocka_unit_test(places_credentials_and_hides_them),
 		cmocka_unit_test(refuses_an_event_over_the_limit),
+		cmocka_unit_test(knows_what_failed_for_good),
+		cmocka_unit_test(misuse_is_not_for_good),
 		cmocka_unit_test(refuses_checkpoints_that_cannot_be_resumed),
 		cmocka_unit_test(checks_parameters),
 	};
