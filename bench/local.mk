@@ -40,8 +40,13 @@ EXTRA_LTLIBRARIES = bench/noop.la
 bench_noop_la_SOURCES = bench/noop.c
 bench_noop_la_LDFLAGS = $(TEST_MODULE_FLAGS)
 
-# What bench/run needs beside the product itself.
+# Eight tables: bench/.libs/tables.so.
+EXTRA_LTLIBRARIES += bench/tables.la
+bench_tables_la_SOURCES = bench/tables.c
+bench_tables_la_LDFLAGS = $(TEST_MODULE_FLAGS)
+
+# What measurements need beside the product itself.
 .PHONY: bench bench-programs
-bench-programs: all sluice-sim $(bench_made) bench/store_bench bench/noop.la
+bench-programs: all sluice-sim $(bench_made) bench/store_bench bench/noop.la bench/tables.la
 bench: bench-programs
 	./run $(abs_top_srcdir)/bench/run --build . $(BENCH_OPTIONS)
