@@ -89,7 +89,7 @@ class SinkCurve:
 
     def run(self, sluiced, events, size):
         start = sluiced.start(every=0.01)
-        roles = roles_of([sluiced])
+        roles = {role: pids for role, pids in roles_of([sluiced]).items() if role in ("supervisor", "sink")}
         watch = self.rig.meter({**roles, **self.rig.pids("rabbitmq", "clickhouse")}, self.name)
         first = sluiced.metric("sink_rows_total")
         samples = [(start, 0)] + sluiced.watch("sink_rows_total", events, 240)
