@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# bench/run measures every stage beside what others do it with; see bench/README.md.
+# bench/run measures every stage beside what others do it with, bench/grow how figures move with size; see bench/README.md.
 # None of it is run by make check; make bench/NAME builds one.
 bench_made = bench/decode_bench bench/json_bench bench/limit_bench bench/sink_bench bench/warehouse_bench
 EXTRA_PROGRAMS += $(bench_made)
@@ -10,7 +10,10 @@ EXTRA_PROGRAMS += bench/queue_fill
 endif
 EXTRA_DIST += bench/README.md bench/meter.py bench/report.py bench/rig.py
 EXTRA_DIST += bench/stage_chain.py bench/stage_idle.py bench/stage_sink.py bench/stage_task.py
-dist_noinst_SCRIPTS += bench/run
+EXTRA_DIST += bench/curve_sink.py bench/curve_tasks.py bench/plot.py bench/scaling.py bench/SCALING.md
+EXTRA_DIST += bench/growth/batch.svg bench/growth/concurrency.svg bench/growth/nodes.svg bench/growth/size.svg
+EXTRA_DIST += bench/growth/tables.svg bench/growth/workers.svg
+dist_noinst_SCRIPTS += bench/grow bench/run
 
 bench_decode_bench_SOURCES = bench/decode_bench.c bench/profile_sink.h
 bench_decode_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
@@ -40,8 +43,13 @@ EXTRA_LTLIBRARIES = bench/noop.la
 bench_noop_la_SOURCES = bench/noop.c
 bench_noop_la_LDFLAGS = $(TEST_MODULE_FLAGS)
 
-# What bench/run needs beside the product itself.
+# Eight tables: bench/.libs/tables.so.
+EXTRA_LTLIBRARIES += bench/tables.la
+bench_tables_la_SOURCES = bench/tables.c
+bench_tables_la_LDFLAGS = $(TEST_MODULE_FLAGS)
+
+# What bench/run and bench/grow need beside the product itself.
 .PHONY: bench bench-programs
-bench-programs: all sluice-sim $(bench_made) bench/store_bench bench/noop.la
+bench-programs: all sluice-sim $(bench_made) bench/store_bench bench/noop.la bench/tables.la
 bench: bench-programs
 	./run $(abs_top_srcdir)/bench/run --build . $(BENCH_OPTIONS)

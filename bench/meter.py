@@ -71,12 +71,12 @@ def forget_peaks(pids):
 class Meter:
     """CPU seconds and peak memory of groups of processes from its making to stop().
 
-    groups: {name: pid of the group's root, or None}. The peak is the sum over the group's processes of
+    groups: {name: pid of the group's root, or None, or a list of pids}. The peak is the sum over the group's processes of
     each one's own peak, so what they share counts several times.
     """
 
     def __init__(self, groups):
-        self.roots = {name: [pid] for name, pid in groups.items() if pid is not None}
+        self.roots = {name: pid if isinstance(pid, list) else [pid] for name, pid in groups.items() if pid is not None}
         before = processes()
         for roots in self.roots.values():
             forget_peaks(tree(before, roots))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Puts profile events of about 500 bytes into a queue of a broker, persistent
- * and confirmed; for measurements of what takes them out.
+ * Puts profile events of about 500 bytes, or of BYTES, into a queue of a broker,
+ * persistent and confirmed; for measurements of what takes them out.
  *
- *     bench/queue_fill URL QUEUE EVENTS [EVENTS_PER_MESSAGE]
+ *     bench/queue_fill URL QUEUE EVENTS [EVENTS_PER_MESSAGE [BYTES]]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +22,7 @@ struct fill {
 	struct bus_publisher *publisher;
 	const char *queue;
 	size_t messages, per_message, next, confirmed;
+	size_t bytes;			/* of an event; 0: as many as it has */
 	bool failed;
 	struct buf body;
 };
@@ -33,8 +34,14 @@ static void send(struct fill *fill)
 		.exchange = "", .key = fill->queue, .events = (uint32_t)fill->per_message, .id = id};
 
 	buf_clear(&fill->body);
-	for (size_t i = 0; i < fill->per_message; i++)
-		add_event(&fill->body, (unsigned int)(fill->next * fill->per_message + i));
+	for (size_t i = 0; i < fill->per_message; i++) {
+		unsigned int number = (unsigned int)(fill->next * fill->per_message + i);
+
+		if (fill->bytes > 0)
+			add_event_of(&fill->body, number, fill->bytes);
+		else
+			add_event(&fill->body, number);
+	}
 	uuid_random(id);
 	out.body = fill->body.data;
 	out.len = fill->body.len - 1;
@@ -70,8 +77,10 @@ int main(int argc, char **argv)
 
 	if (argc > 4)
 		fill.per_message = strtoul(argv[4], NULL, 10);
+	if (argc > 5)
+		fill.bytes = strtoul(argv[5], NULL, 10);
 	if (argc < 4 || fill.per_message == 0) {
-		fprintf(stderr, "usage: queue_fill URL QUEUE EVENTS [EVENTS_PER_MESSAGE]\n");
+		fprintf(stderr, "usage: queue_fill URL QUEUE EVENTS [EVENTS_PER_MESSAGE [BYTES]]\n");
 		return 2;
 	}
 	queue.name = fill.queue = argv[2];

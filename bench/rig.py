@@ -40,6 +40,15 @@ def import_harness(build):
             return f"clickhouse://127.0.0.1:{port or self.port}/{database}{options}"
 
 
+def make_programs(build, program, targets=("bench-programs",)):
+    """Builds what a measurement needs; program is who says so when that fails."""
+    if not os.path.exists(os.path.join(build, "Makefile")):
+        sys.exit(f"{program}: {build} is no build folder: run scripts/build, or say --build DIR")
+    done = run(["make", "-s", "-C", build, *targets], timeout=1800)
+    if done.returncode != 0:
+        sys.exit(f"{program}: make {' '.join(targets)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
 class Rig:
     """Starts each server when it is first asked for, and stops them all at the end."""
 
@@ -109,13 +118,14 @@ class Rig:
     def pids(self, *names):
         return {name: self.running[name].process.pid for name in names if name in self.running}
 
-    def simulator(self):
-        """The upstream: more profiles than are asked for."""
-        if "simulator" not in self.running:
-            sim = harness.Sim(self.fresh("simulator"), "--profiles", "2000000")
-            self.running["simulator"] = sim
+    def simulator(self, latency_ms=0):
+        """The upstream: more profiles than are asked for; one for each latency."""
+        name = f"simulator {latency_ms} ms" if latency_ms else "simulator"
+        if name not in self.running:
+            sim = harness.Sim(self.fresh("simulator"), "--profiles", "2000000", "--latency", str(latency_ms))
+            self.running[name] = sim
             self.stack.callback(sim.stop)
-        return self.running["simulator"]
+        return self.running[name]
 
     def need_chdb(self):
         if "SLUICE_CHDB" not in os.environ:
@@ -338,7 +348,13 @@ class Sluiced:
 
     def start(self, every=0.02, deadline=120):
         """Returns the monotonic time when it was seen to be ready."""
+        self.begin()
+        return self.wait_ready(every, deadline)
+
+    def begin(self):
         self.daemon.start(ready=False)
+
+    def wait_ready(self, every=0.02, deadline=120):
         harness.poll("the daemon to be ready", lambda: self.daemon.alive() and self.status().get("ready"), deadline, every)
         return time.monotonic()
 
@@ -355,6 +371,13 @@ class Sluiced:
             return json.loads(answer)
         except (OSError, ValueError):
             return {}
+
+    def roles(self):
+        """{role: [pid]} of the processes below the supervisor."""
+        found = {}
+        for entry in self.status().get("roles", []):
+            found.setdefault(entry["role"], []).append(entry["pid"])
+        return found
 
     def metric(self, name):
         return self.status().get("metrics", {}).get(f"sluice_{name}", 0)

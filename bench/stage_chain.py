@@ -26,7 +26,7 @@ stores:
 sources:
   graphapi: {{base_url: {sim}/graphapi/v12.0, credential: {{token: t, user_id: "178414"}}}}
 flows:
-  refresh_profile_basic: {{workers: 2, concurrency: 50}}
+  refresh_profile_basic: {{workers: {workers}, concurrency: {concurrency}}}
 sinks:
   profile_log_events: {{}}
   post_log_events: {{}}
@@ -61,14 +61,21 @@ class Chain:
             self.warehouse.query(f"DROP TABLE IF EXISTS _e.{table}")
 
     def open(self):
+        return rigs.Sluiced(self.rig, self.configure())
+
+    def configure(self, workers=2, concurrency=50):
+        """The configuration of a new database, empty queues and no tables."""
         self.round += 1
         self.finish()
         self.database = f"{self.name}{self.round}"
-        for queue in TABLES:
-            self.broker.ctl("purge_queue", queue + "_q", check=False)
+        self.clear_queues()
         stores = (f"  tasks: {self.store.create_database(self.database)}\n  bus: {self.broker.url()}\n"
                   f"  warehouse: {self.warehouse.url(database='_e')}")
-        return rigs.Sluiced(self.rig, CONFIG.format(mode="processes", stores=stores, sim=self.sim.url))
+        return CONFIG.format(mode="processes", stores=stores, sim=self.sim.url, workers=workers, concurrency=concurrency)
+
+    def clear_queues(self):
+        for queue in TABLES:
+            self.broker.ctl("purge_queue", queue + "_q", check=False)
 
     def meter(self, sluiced):
         return self.rig.meter({"sluiced": sluiced.pid, "simulator": self.sim.process.pid,
@@ -267,7 +274,8 @@ class Embedded:
     def measure(self, _contender):
         count = 4000 if self.rig.quick else 20000
         stores = "  tasks: sqlite:${STATE}/sluice.db\n  bus: direct\n  warehouse: chdb:${STATE}/warehouse"
-        with rigs.Sluiced(self.rig, CONFIG.format(mode="single", stores=stores, sim=self.sim.url)) as sluiced:
+        with rigs.Sluiced(self.rig, CONFIG.format(mode="single", stores=stores, sim=self.sim.url, workers=2,
+                                                    concurrency=50)) as sluiced:
             sluiced.start()		# makes the stores
             sluiced.stop()
             submit_people(sluiced, people(count))

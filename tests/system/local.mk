@@ -62,7 +62,7 @@ endif
 if HAVE_RABBITMQ
 SYSTEM_TESTS += tests/system/test_bus_amqp.py
 if HAVE_POSTGRESQL
-SYSTEM_TESTS += tests/system/test_relay.py
+SYSTEM_TESTS += tests/system/test_relay.py tests/system/test_grow.py
 endif
 endif
 
