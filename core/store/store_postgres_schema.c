@@ -138,6 +138,10 @@ static const struct store_migration migrations[] = {
 	 "	ADD COLUMN IF NOT EXISTS last_used_at timestamp;"
 	 "CREATE UNIQUE INDEX IF NOT EXISTS credential_idempotency ON credential (idempotency_key);"
 	 "CREATE INDEX IF NOT EXISTS credential_source ON credential (source, id);"},
+	{"what is known of sources",
+	 "CREATE TABLE source_state (source text, handle text, stopped integer, reason text, node text,"
+	 "	failures bigint NOT NULL, since bigint NOT NULL, pause bigint NOT NULL, probe_at bigint NOT NULL,"
+	 "	probe text, PRIMARY KEY (source, handle, stopped));"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

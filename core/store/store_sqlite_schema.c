@@ -127,6 +127,19 @@ static const struct store_migration migrations[] = {
 	 "	failures INTEGER NOT NULL DEFAULT 0,"
 	 "	last_used_at TIMESTAMP TEXT);"
 	 "CREATE INDEX credential_source ON credential (source, id);"},
+	{"what is known of sources",
+	 "CREATE TABLE source_state ("
+	 "	source TEXT NOT NULL,"
+	 "	handle TEXT NOT NULL,"
+	 "	stopped INTEGER NOT NULL,"
+	 "	reason TEXT,"
+	 "	node TEXT,"
+	 "	failures INTEGER NOT NULL,"
+	 "	since INTEGER NOT NULL,"
+	 "	pause INTEGER NOT NULL,"
+	 "	probe_at INTEGER NOT NULL,"
+	 "	probe TEXT,"
+	 "	PRIMARY KEY (source, handle, stopped));"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -605,6 +605,7 @@ int main(int argc, char **argv)
 	failed += cmocka_run_group_tests(store_task_cases, NULL, NULL);
 	failed += store_run_commit_cases();
 	failed += store_run_credential_cases();
+	failed += store_run_source_cases();
 	failed += store_run_letter_cases();
 	failed += store_run_schema_cases();
 	failed += store_run_schedule_cases();
