@@ -492,8 +492,10 @@ static void try_next(struct permit *permit, struct permission *permission_r)
 	for (; permit->at < permit->count; permit->at++) {
 		struct candidate *candidate = &permit->candidates[permit->at];
 
-		if (candidate->barred)
+		if (candidate->barred) {
+			upstream_want(worker, candidate->source, permit->call->engine);
 			continue;
+		}
 		if (others_wait(worker, candidate))
 			continue;
 		permit->request = limit_take(worker->limiter, candidate->items, candidate->item_count, on_answer,
