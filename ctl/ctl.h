@@ -142,10 +142,16 @@ struct store_table;
 /* The tables of all plugins, after loading configuration and plugins; NULL after complaining. */
 const struct store_table *const *schema_tables(struct ctl *ctl, size_t *count_r);
 
+/* --- source.c --- */
+struct store_source;
+/* What the store knows of sources; nothing when there is no store. 0, or -1 after complaining. */
+int source_read(struct ctl *ctl, struct store_source **rows_r, size_t *count_r);
+const char *source_state(const struct store_source *row);	/* "stopped", "open", "half-open" */
+
 /* --- the commands --- */
 extern const struct ctl_option submit_options[], task_list_options[], flow_try_options[], query_options[];
 extern const struct ctl_option task_skipped_options[], task_forget_options[];
-extern const struct ctl_option schema_show_options[];
+extern const struct ctl_option schema_show_options[], source_stop_options[];
 extern const struct ctl_option dead_list_options[], dead_show_options[], dead_replay_options[],
 	dead_drop_options[];
 extern const struct ctl_option credential_add_options[], credential_disable_options[], credential_list_options[],
@@ -161,6 +167,7 @@ int cmd_flow_try(struct ctl *ctl);
 int cmd_plugin_list(struct ctl *ctl);
 int cmd_plugin_show(struct ctl *ctl);
 int cmd_plugin_check(struct ctl *ctl);
+int cmd_source_list(struct ctl *ctl);
 int cmd_source_stop(struct ctl *ctl);
 int cmd_source_start(struct ctl *ctl);
 int cmd_query(struct ctl *ctl);

@@ -42,8 +42,6 @@ static void print_daemon(struct ctl *ctl, const struct json *daemon)
 	       text(daemon, "version"), state, number(daemon, "pid"),
 	       text_seconds(ctl, number(daemon, "uptime_s")), text(daemon, "mode"), text(daemon, "config"),
 	       text(daemon, "state"));
-	for (item = json_first(json_member(daemon, "stopped_sources")); item != NULL; item = json_next(item))
-		printf("source %s is stopped by command\n%s", json_string(item, NULL), json_next(item) != NULL ? "" : "\n");
 	for (item = json_first(json_member(daemon, "roles")); item != NULL; item = json_next(item)) {
 		table_cell(roles, text(item, "title"));
 		table_cell(roles, text(item, "state"));
@@ -84,14 +82,40 @@ static int ask_daemon(struct ctl *ctl, struct buf *line, struct error *err)
 	return status;
 }
 
-static void print_store(struct ctl *ctl, const struct store_depth *rows, size_t count,
-			const struct json *outbox)
+/* What the task store says; the texts of rows in ctl's arena. */
+struct held {
+	struct store_depth *rows;
+	size_t count;
+	struct store_source *sources;
+	size_t source_count;
+	struct buf outbox;		/* JSON */
+};
+
+static void print_sources(const struct held *held)
 {
+	for (size_t i = 0; i < held->source_count; i++) {
+		const struct store_source *row = &held->sources[i];
+
+		printf("source %s%s%s ", row->source, row->handle[0] != '\0' ? " " : "", row->handle);
+		if (row->stopped)
+			printf("is stopped by command%s%s\n", row->reason != NULL ? ": " : "",
+			       row->reason != NULL ? row->reason : "");
+		else
+			printf("fails: its breaker is %s\n", source_state(row));
+	}
+	if (held->source_count > 0)
+		puts("");
+}
+
+static void print_store(struct ctl *ctl, const struct held *held, const struct json *outbox)
+{
+	const struct store_depth *rows = held->rows;
 	struct table *tasks = table_new(ctl, "FLOW PENDING> SCHEDULED> PROCESSING> COMPLETE> FAILED>");
 	struct table *queues = table_new(ctl, "QUEUE EVENTS> WAITING> BYTES>");
 	const struct json *queue;
 
-	for (size_t i = 0; i < count; i++) {
+	print_sources(held);
+	for (size_t i = 0; i < held->count; i++) {
 		table_cell(tasks, rows[i].name);
 		table_printf(tasks, "%lld", (long long)rows[i].pending);
 		table_printf(tasks, "%lld", (long long)rows[i].scheduled);
@@ -110,9 +134,10 @@ static void print_store(struct ctl *ctl, const struct store_depth *rows, size_t 
 	table_print(queues, stdout);
 }
 
-static void print_json(const char *daemon, const char *reason, const struct store_depth *rows, size_t count,
-		       const struct buf *outbox)
+static void print_json(const char *daemon, const char *reason, const struct held *held)
 {
+	const struct store_depth *rows = held->rows;
+	const struct buf *outbox = &held->outbox;
 	struct jwrite w;
 	struct buf out;
 
@@ -124,8 +149,17 @@ static void print_json(const char *daemon, const char *reason, const struct stor
 		jwrite_raw(&w, "daemon", daemon, strlen(daemon));
 	else
 		jwrite_string(&w, "reason", reason);
+	jwrite_array(&w, "sources");
+	for (size_t i = 0; i < held->source_count; i++) {
+		jwrite_object(&w, NULL);
+		jwrite_string(&w, "source", held->sources[i].source);
+		jwrite_string(&w, "handle", held->sources[i].handle[0] != '\0' ? held->sources[i].handle : NULL);
+		jwrite_string(&w, "state", source_state(&held->sources[i]));
+		jwrite_end(&w);
+	}
+	jwrite_end(&w);
 	jwrite_array(&w, "flows");
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < held->count; i++) {
 		jwrite_object(&w, NULL);
 		jwrite_string(&w, "flow", rows[i].name);
 		jwrite_int(&w, "pending", rows[i].pending);
@@ -144,52 +178,50 @@ static void print_json(const char *daemon, const char *reason, const struct stor
 }
 
 /* What the store holds; nothing when there is none yet. */
-static int read_store(struct ctl *ctl, struct store_depth **rows_r, size_t *count_r, struct buf *outbox)
+static int read_store(struct ctl *ctl, struct held *held)
 {
 	struct error err;
 
-	*count_r = 0;
 	if (ctl_open_store_if_there(ctl) != 0)
 		return 0;
-	if (store_sync_depths(ctl->store, ctl->arena, rows_r, count_r, &err) == 0 &&
-	    store_sync_outbox_totals(ctl->store, outbox, &err) == 0)
-		return 0;
+	if (store_sync_depths(ctl->store, ctl->arena, &held->rows, &held->count, &err) == 0 &&
+	    store_sync_outbox_totals(ctl->store, &held->outbox, &err) == 0)
+		return source_read(ctl, &held->sources, &held->source_count) != 0 ? CTL_FAILED : CTL_OK;
 	return ctl_fail("the task store: %s", err.text);
 }
 
 int cmd_status(struct ctl *ctl)
 {
 	struct json_doc *daemon = NULL, *totals = NULL;
-	struct store_depth *rows = NULL;
-	struct buf line, outbox;
+	struct held held = {.count = 0};
 	struct error err, ignored;
-	size_t count;
+	struct buf line;
 	bool running;
 	int status;
 
 	if (ctl_settle(ctl) != 0)
 		return CTL_FAILED;
 	buf_init(&line);
-	buf_init(&outbox);
+	buf_init(&held.outbox);
 	running = ask_daemon(ctl, &line, &err) == 0;
 	if (running)
 		daemon = json_parse(line.data, line.len, &err);
 	running = daemon != NULL;
-	status = read_store(ctl, &rows, &count, &outbox);
+	status = read_store(ctl, &held);
 	if (ctl->json) {
-		print_json(running ? line.data : NULL, err.text, rows, count, &outbox);
+		print_json(running ? line.data : NULL, err.text, &held);
 	} else {
 		if (running)
 			print_daemon(ctl, json_root(daemon));
-		totals = outbox.len > 0 ? json_parse(outbox.data, outbox.len, &ignored) : NULL;
+		totals = held.outbox.len > 0 ? json_parse(held.outbox.data, held.outbox.len, &ignored) : NULL;
 		if (ctl->store != NULL)
-			print_store(ctl, rows, count, totals != NULL ? json_root(totals) : NULL);
+			print_store(ctl, &held, totals != NULL ? json_root(totals) : NULL);
 	}
 	if (!running)
 		status = ctl_fail("%s", err.text);
 	json_doc_free(&totals);
 	json_doc_free(&daemon);
-	buf_fini(&outbox);
+	buf_fini(&held.outbox);
 	buf_fini(&line);
 	return status;
 }

@@ -169,6 +169,7 @@ static void carry_out(struct try *try, struct flow_call *call)
 			answer_refuse(try, call);
 			break;
 		case FLOW_STEP_SOURCE:
+		case FLOW_STEP_ASK:
 		case FLOW_STEP_NONE:
 		default:
 			try_error(try, call, "the source cannot answer: the next one is asked");

@@ -99,13 +99,15 @@ static enum flow_step call_step(struct flow_call *call, enum flow_step step)
 	return step;
 }
 
-static bool may_retry(const struct flow_call *call)
+static enum flow_retry may_retry(const struct flow_call *call)
 {
 	const struct flow_env *env = call->task->env;
 
 	if (call->on_error == SL_ON_ERROR_REPORT)
-		return false;
-	return env->may_retry ? env->may_retry(call) : call->tries < env->call_retries;
+		return FLOW_RETRY_NO;
+	if (env->may_retry)
+		return env->may_retry(env->user, call);
+	return call->tries < env->call_retries ? FLOW_RETRY_YES : FLOW_RETRY_NO;
 }
 
 /* Leaves the source; false, when there is no other. A call that goes on has none. */
@@ -120,6 +122,35 @@ static bool next_source(struct flow_call *call)
 	return true;
 }
 
+/* It is not repeated: the next source, or the end. */
+static enum flow_step call_over(struct flow_call *call, enum sl_result result, int status, const char *text)
+{
+	const struct flow_env *env = call->task->env;
+
+	if (result != SL_GONE && env->may_fall_back && env->may_fall_back(env->user, call) && next_source(call))
+		return call_step(call, FLOW_STEP_SOURCE);
+	call_fail(call, result, status, text);
+	call->lasting = result == SL_GONE || result == SL_FAIL;
+	return FLOW_STEP_NONE;
+}
+
+static enum flow_step call_again(struct flow_call *call, int status, const char *text)
+{
+	switch (may_retry(call)) {
+	case FLOW_RETRY_YES:
+		call->tries++;
+		return call_step(call, FLOW_STEP_AGAIN);
+	case FLOW_RETRY_ASK:
+		call->tries++;
+		call->status_asked = status;
+		call->text_asked = text ? arena_strdup(call_texts(call), text) : NULL;
+		return call_step(call, FLOW_STEP_ASK);
+	case FLOW_RETRY_NO:
+	default:
+		return call_over(call, SL_RETRY, status, text);
+	}
+}
+
 enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int status, const char *text,
 			     int64_t park_s)
 {
@@ -128,10 +159,7 @@ enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int 
 	text = call_hide(call, call_texts(call), text);
 	switch (result) {
 	case SL_RETRY:
-		if (!may_retry(call))
-			break;
-		call->tries++;
-		return call_step(call, FLOW_STEP_AGAIN);
+		return call_again(call, status, text);
 	case SL_LIMIT:
 	case SL_AUTH:
 		call->refusal = result;
@@ -145,14 +173,8 @@ enum flow_step call_conclude(struct flow_call *call, enum sl_result result, int 
 		call_exhausted(call);
 		return FLOW_STEP_NONE;
 	default:
-		break;
+		return call_over(call, result, status, text);
 	}
-	if (result != SL_GONE && call->task->env->may_fall_back && call->task->env->may_fall_back(call) &&
-	    next_source(call))
-		return call_step(call, FLOW_STEP_SOURCE);
-	call_fail(call, result, status, text);
-	call->lasting = result == SL_GONE || result == SL_FAIL;
-	return FLOW_STEP_NONE;
 }
 
 /* What a callback that did not return SL_OK leads to. */
@@ -437,6 +459,15 @@ enum flow_step flow_call_failed(struct flow_call *call, enum sl_result result, i
 	step = call_conclude(call, result, status, text, 0);
 	call->lasting = false;
 	return call_went_on(call, step);
+}
+
+enum flow_step flow_call_give_up(struct flow_call *call)
+{
+	if (!call_open(call))
+		return FLOW_STEP_NONE;
+	assert(call->step == FLOW_STEP_ASK);
+	call->tries--;
+	return call_went_on(call, call_over(call, SL_RETRY, call->status_asked, call->text_asked));
 }
 
 enum flow_step flow_call_unavailable(struct flow_call *call)

@@ -33,6 +33,12 @@ struct flow_task;
 struct flow_call;
 struct flow_secrets;
 
+enum flow_retry {
+	FLOW_RETRY_NO,
+	FLOW_RETRY_YES,
+	FLOW_RETRY_ASK		/* the driver has to ask: FLOW_STEP_ASK */
+};
+
 /* Limits and settings every task of a process shares. */
 struct flow_env {
 	const char *store_id;		/* goes into event identities */
@@ -48,10 +54,11 @@ struct flow_env {
 	/*
 	 * Whether a call that ended with SL_RETRY may be repeated once more, and
 	 * whether the next source is asked when one fails for good. NULL: up to
-	 * call_retries times; no.
+	 * call_retries times; no. The driver may have given the call back meanwhile.
 	 */
-	bool (*may_retry)(const struct flow_call *call);
-	bool (*may_fall_back)(const struct flow_call *call);
+	enum flow_retry (*may_retry)(void *user, const struct flow_call *call);
+	bool (*may_fall_back)(void *user, const struct flow_call *call);
+	void *user;
 	/* Sees each record after its emit (flow_record_print); NULL: nobody looks. */
 	void (*on_record)(struct flow_task *task, const struct sl_record *record);
 };
@@ -66,6 +73,7 @@ enum flow_state {
 enum flow_step {
 	FLOW_STEP_NONE,		/* nothing: parsed, settled, or held until earlier ones are parsed */
 	FLOW_STEP_AGAIN,	/* SL_RETRY: the same call again after back-off (flow_call_tries so far) */
+	FLOW_STEP_ASK,		/* the same if the driver gets leave, else flow_call_give_up */
 	FLOW_STEP_LIMIT,	/* park the credential until flow_call_parked_s from now, then again */
 	FLOW_STEP_AUTH,		/* retire the credential, then again */
 	FLOW_STEP_SOURCE	/* again with the next source; the engine already excluded this one */
@@ -231,6 +239,8 @@ enum flow_step flow_call_response(struct flow_call *call, int status, const stru
  * status 0 unless one is known. Settled like a response's result.
  */
 enum flow_step flow_call_failed(struct flow_call *call, enum sl_result result, int status, const char *text);
+/* After FLOW_STEP_ASK: it is not repeated. Settled as what it ended with, which was SL_RETRY. */
+enum flow_step flow_call_give_up(struct flow_call *call);
 
 /* Lookups: which rows to read, and the rows as a JSON array of objects. */
 const struct sl_table *flow_call_table(const struct flow_call *call);

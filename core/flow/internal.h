@@ -133,6 +133,8 @@ struct flow_call {
 	enum call_state state;
 	enum flow_step step;
 	unsigned int tries;
+	int status_asked;		/* FLOW_STEP_ASK: what it ended with */
+	const char *text_asked;
 	int64_t parked_s;
 	enum sl_result outcome;
 	bool lasting;			/* outcome is what the plugin, or the status, said to be for good */

@@ -128,7 +128,7 @@ const struct metric_def metric_defs[METRIC_COUNT] = {
 	[METRIC_LIMIT_WAITING] = {"sluice_limit_waiting", METRIC_GAUGE, "",
 		"Requests that wait in line for a rate limit."},
 	[METRIC_BREAKERS_OPEN] = {"sluice_breakers_open", METRIC_GAUGE, "",
-		"Sources (or handles of one) to which worker processes make no request but to try."},
+		"Sources (or handles of one) to which no request goes but to try, as the node's timer last saw it."},
 	[METRIC_OUTBOX_WAITING] = {"sluice_outbox_waiting_bytes", METRIC_GAUGE, "bytes",
 		"Bytes of events waiting in the outbox, as the node's timer last saw it."},
 	[METRIC_RELAY_SENDING] = {"sluice_relay_unconfirmed", METRIC_GAUGE, "",

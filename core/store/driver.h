@@ -93,6 +93,10 @@ struct store_ops {
 				store_credentials_fn *done, void *user);
 	void (*credential_change)(struct store *store, const struct store_credential_change *changes,
 				  size_t count, store_count_fn *done, void *user);
+	void (*sources)(struct store *store, size_t limit, store_sources_fn *done, void *user);
+	/* One transaction; the change is copied. Statement and values are in source.h. */
+	void (*source_change)(struct store *store, const struct store_source_change *change,
+			      store_sources_fn *done, void *user);
 	void (*outbox_bytes)(struct store *store, store_count_fn *done, void *user);
 	void (*task_list)(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 			  void *user);

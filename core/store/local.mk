@@ -10,6 +10,8 @@ core_libcore_a_SOURCES += \
 	core/store/schema.h \
 	core/store/slot.c \
 	core/store/slot.h \
+	core/store/source.c \
+	core/store/source.h \
 	core/store/sqlite.h \
 	core/store/store.c \
 	core/store/store.h \
@@ -24,6 +26,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_sqlite_relay.c \
 	core/store/store_sqlite_schedule.c \
 	core/store/store_sqlite_schema.c \
+	core/store/store_sqlite_source.c \
 	core/store/store_sqlite_task.c \
 	core/store/store_sync.c \
 	core/store/store_sync.h \
@@ -47,6 +50,7 @@ core_libcore_a_SOURCES += \
 	core/store/store_postgres_relay.c \
 	core/store/store_postgres_schedule.c \
 	core/store/store_postgres_schema.c \
+	core/store/store_postgres_source.c \
 	core/store/store_postgres_task.c \
 	core/store/store_postgres_url.c \
 	core/store/store_postgres_value.c

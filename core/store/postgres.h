@@ -309,6 +309,9 @@ void pg_credential_read(struct store *store, const struct store_credential_filte
 			  store_credentials_fn *done, void *user);
 void pg_credential_change(struct store *store, const struct store_credential_change *changes, size_t count,
 			    store_count_fn *done, void *user);
+void pg_sources(struct store *store, size_t limit, store_sources_fn *done, void *user);
+void pg_source_change(struct store *store, const struct store_source_change *change, store_sources_fn *done,
+	void *user);
 void pg_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 void pg_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 		  void *user);

@@ -208,6 +208,9 @@ void sqlite_credential_read(struct store *store, const struct store_credential_f
 			  store_credentials_fn *done, void *user);
 void sqlite_credential_change(struct store *store, const struct store_credential_change *changes, size_t count,
 			    store_count_fn *done, void *user);
+void sqlite_sources(struct store *store, size_t limit, store_sources_fn *done, void *user);
+void sqlite_source_change(struct store *store, const struct store_source_change *change, store_sources_fn *done,
+	void *user);
 void sqlite_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 void sqlite_task_list(struct store *store, const struct store_task_filter *filter, store_json_fn *done,
 		      void *user);

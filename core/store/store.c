@@ -64,7 +64,7 @@ int store_check_table_name(const char *name, struct error *err)
 	static const char *const own[] = {"scrape_request_log", "outbox",     "outbox_total",
 					  "dead_letter",        "store_meta", "schema_migration",
 					  "task_total",         "flow_total", "hold", "relay", "relay_shard", "schedule",
-					  "credential", "task_failure"};
+					  "credential", "task_failure", "source_state"};
 	size_t i;
 
 	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
@@ -417,6 +417,19 @@ void store_credential_change(struct store *store, const struct store_credential_
 	for (i = 0; i < count; i++)
 		assert(changes[i].id > 0);
 	request(store)->credential_change(store, changes, count, done, user);
+}
+
+void store_sources(struct store *store, size_t limit, store_sources_fn *done, void *user)
+{
+	assert(limit > 0);
+	request(store)->sources(store, limit, done, user);
+}
+
+void store_source_change(struct store *store, const struct store_source_change *change, store_sources_fn *done,
+			 void *user)
+{
+	assert(change->source != NULL && change->handle != NULL);
+	request(store)->source_change(store, change, done, user);
 }
 
 void store_outbox_bytes(struct store *store, store_count_fn *done, void *user)

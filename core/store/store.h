@@ -317,6 +317,41 @@ struct store_credential_change {
 	const char *was, *credentials, *key_id, *idempotency_key;
 };
 
+/*
+ * What all nodes know of a source, or of one handle of it: that it was stopped
+ * by command, or that its breaker is open and who may try it. What is not there
+ * is in order. Times are counted by the store's clock.
+ */
+struct store_source {			/* a row of source_state; texts are NULL for null */
+	const char *source;
+	const char *handle;		/* "": of the source itself */
+	bool stopped;			/* by command; else the breaker is open */
+	const char *reason;
+	const char *node;		/* who said so, for people */
+	int64_t failures;		/* of the breaker: those in a row that opened it, and those who tried since */
+	int64_t since_ms;		/* wall clock */
+	int64_t pause_ms;		/* before the next may try */
+	int64_t probe_in_ms;		/* from the answer on: nobody may try before; may be negative */
+	const char *probe;		/* token of the one that tries, or NULL */
+};
+/* Each may be repeated without harm. */
+enum store_source_action {
+	STORE_SOURCE_OPEN,	/* the breaker, unless it is open: reason, node, failures; the next tries in ms */
+	STORE_SOURCE_PROBE,	/* takes the probe for ms, if it is nobody's now: then it has this token */
+	STORE_SOURCE_FAILED,	/* the probe with this token did; reason; its pause doubles up to ms */
+	STORE_SOURCE_LEAVE,	/* the probe with this token was not made: the next one at once */
+	STORE_SOURCE_CLOSE,	/* the breaker */
+	STORE_SOURCE_STOP,	/* the source and all its handles: reason, node */
+	STORE_SOURCE_START	/* forgets all of the source and its handles */
+};
+struct store_source_change {
+	enum store_source_action action;
+	const char *source, *handle;	/* handle: "" with STOP and START */
+	const char *token, *reason, *node;
+	int64_t failures, ms;
+};
+
+typedef void store_sources_fn(void *user, const struct store_source *rows, size_t count, const struct error *err);
 typedef void store_credentials_fn(void *user, const struct store_credential *rows, size_t count,
 				  const struct error *err);
 typedef void store_claimed_fn(void *user, const struct task_row *rows, size_t count, const struct error *err);
@@ -515,6 +550,11 @@ void store_credential_read(struct store *store, const struct store_credential_fi
 /* All or none. count: of those that changed; one that is not there, or is as it should be, does not. */
 void store_credential_change(struct store *store, const struct store_credential_change *changes, size_t count,
 			     store_count_fn *done, void *user);
+/* The first limit rows: what is stopped, then open breakers, the newest first. */
+void store_sources(struct store *store, size_t limit, store_sources_fn *done, void *user);
+/* rows: those of its source and handle after the change. */
+void store_source_change(struct store *store, const struct store_source_change *change, store_sources_fn *done,
+			 void *user);
 /* Bytes waiting in the outbox, for outbox.max_bytes. */
 void store_outbox_bytes(struct store *store, store_count_fn *done, void *user);
 

@@ -143,6 +143,10 @@ static const struct store_migration migrations[] = {
 	 "	until_ms bigint NOT NULL, error text NOT NULL, PRIMARY KEY (flow, key, task_id));"
 	 "CREATE INDEX task_failure_until ON task_failure (until_ms);"
 	 "ALTER TABLE schedule ADD COLUMN failing bigint NOT NULL DEFAULT 0, ADD COLUMN fails bigint NOT NULL DEFAULT 0;"},
+	{"what is known of sources",
+	 "CREATE TABLE source_state (source text, handle text, stopped integer, reason text, node text,"
+	 "	failures bigint NOT NULL, since bigint NOT NULL, pause bigint NOT NULL, probe_at bigint NOT NULL,"
+	 "	probe text, PRIMARY KEY (source, handle, stopped));"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

@@ -133,6 +133,19 @@ static const struct store_migration migrations[] = {
 	 "CREATE INDEX task_failure_until ON task_failure (until_ms);"
 	 "ALTER TABLE schedule ADD COLUMN failing INTEGER NOT NULL DEFAULT 0;"
 	 "ALTER TABLE schedule ADD COLUMN fails INTEGER NOT NULL DEFAULT 0;"},
+	{"what is known of sources",
+	 "CREATE TABLE source_state ("
+	 "	source TEXT NOT NULL,"
+	 "	handle TEXT NOT NULL,"
+	 "	stopped INTEGER NOT NULL,"
+	 "	reason TEXT,"
+	 "	node TEXT,"
+	 "	failures INTEGER NOT NULL,"
+	 "	since INTEGER NOT NULL,"
+	 "	pause INTEGER NOT NULL,"
+	 "	probe_at INTEGER NOT NULL,"
+	 "	probe TEXT,"
+	 "	PRIMARY KEY (source, handle, stopped));"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

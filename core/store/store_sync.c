@@ -237,6 +237,21 @@ static void on_failures(void *user, const struct store_failure *rows, size_t cou
 	answered(sync, err);
 }
 
+static void on_sources(void *user, const struct store_source *rows, size_t count, const struct error *err)
+{
+	struct store_sync *sync = user;
+	struct store_source *copy = copy_rows(sync, rows, count, sizeof(*rows));
+
+	for (size_t i = 0; i < count; i++) {
+		const char **texts[] = {&copy[i].source, &copy[i].handle, &copy[i].reason, &copy[i].node,
+					&copy[i].probe};
+
+		for (size_t j = 0; j < sizeof(texts) / sizeof(texts[0]); j++)
+			copy_text(sync->arena, texts[j]);
+	}
+	answered(sync, err);
+}
+
 /* --- calls --- */
 
 int store_sync_submit(struct store_sync *sync, const struct store_new_task *tasks, size_t count,
@@ -413,6 +428,31 @@ int store_sync_credential_change(struct store_sync *sync, const struct store_cre
 {
 	store_credential_change(sync->store, changes, count, on_count, sync);
 	return wait_number(sync, count_r, err);
+}
+
+static int wait_sources(struct store_sync *sync, struct store_source **rows_r, size_t *count_r, struct error *err)
+{
+	int rc = wait_answer(sync, err);
+
+	*rows_r = sync->rows;
+	*count_r = sync->count;
+	return rc;
+}
+
+int store_sync_sources(struct store_sync *sync, size_t limit, struct arena *arena, struct store_source **rows_r,
+		       size_t *count_r, struct error *err)
+{
+	sync->arena = arena;
+	store_sources(sync->store, limit, on_sources, sync);
+	return wait_sources(sync, rows_r, count_r, err);
+}
+
+int store_sync_source_change(struct store_sync *sync, const struct store_source_change *change, struct arena *arena,
+			     struct store_source **rows_r, size_t *count_r, struct error *err)
+{
+	sync->arena = arena;
+	store_source_change(sync->store, change, on_sources, sync);
+	return wait_sources(sync, rows_r, count_r, err);
 }
 
 static int wait_schedules(struct store_sync *sync, struct store_schedule **rows_r, size_t *count_r,

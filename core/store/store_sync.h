@@ -71,6 +71,11 @@ int store_sync_credential_read(struct store_sync *sync, const struct store_crede
 			       struct error *err);
 int store_sync_credential_change(struct store_sync *sync, const struct store_credential_change *changes,
 				 size_t count, int64_t *count_r, struct error *err);
+/* rows_r with all their texts are copied into the arena. */
+int store_sync_sources(struct store_sync *sync, size_t limit, struct arena *arena, struct store_source **rows_r,
+		       size_t *count_r, struct error *err);
+int store_sync_source_change(struct store_sync *sync, const struct store_source_change *change, struct arena *arena,
+			     struct store_source **rows_r, size_t *count_r, struct error *err);
 /* JSON is appended to out. */
 int store_sync_query(struct store_sync *sync, const char *sql, size_t max_rows, struct buf *out, struct error *err);
 int store_sync_lookup(struct store_sync *sync, const struct store_table *table, const char *column,

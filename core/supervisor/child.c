@@ -189,13 +189,14 @@ static void on_message(struct child *child, const char *text, size_t len)
 			goto out;
 		loop_timer_stop(child->timer);
 		set_state(child, CHILD_READY);
-		supervisor_tell_stopped(child->supervisor, child);
 		log_debug("ready role=\"%s\" pid=%d", child->title, (int)child->pid);
 		supervisor_child_changed(child->supervisor);
 	} else if (failure != NULL) {
 		str_format(child->failure, sizeof(child->failure), "%s", failure);
 	} else if (json_member(message, "nudge") != NULL) {
 		supervisor_nudge(child->supervisor, text);
+	} else if (json_member(message, "sources") != NULL) {
+		supervisor_sources(child->supervisor, text);
 	} else {
 		log_warning("message not understood role=\"%s\"", child->title);
 	}

@@ -109,18 +109,13 @@ static bool serve(struct client *client)
 	} else if (str_eq(cmd, "nudge")) {
 		supervisor_nudge(supervisor, client->in.data);
 		buf_adds(&client->out, "{}");
-	} else if (str_eq(cmd, "source")) {
-		if (supervisor_source(supervisor, json_root(doc)) != 0)
-			answer_error(client, "names no source, or too many are stopped");
-		else
-			buf_adds(&client->out, "{}");
 	} else if (str_eq(cmd, "stop")) {
 		buf_adds(&client->out, "{}");
 		kill(getpid(), SIGTERM);
 	} else if (str_eq(cmd, "query")) {
 		ours = !hand_over(client);
 	} else {
-		answer_error(client, "unknown command: known are status, nudge, query, source and stop");
+		answer_error(client, "unknown command: known are status, nudge, query and stop");
 	}
 	json_doc_free(&doc);
 	return ours;

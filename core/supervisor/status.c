@@ -62,10 +62,6 @@ void supervisor_status(struct supervisor *supervisor, struct buf *out)
 	jwrite_int(&w, "uptime_s", (clock_mono_ms() - supervisor->started_ms) / 1000);
 	jwrite_bool(&w, "ready", supervisor->all_ready);
 	jwrite_bool(&w, "draining", supervisor->draining);
-	jwrite_array(&w, "stopped_sources");
-	for (size_t i = 0; i < supervisor->stopped_count; i++)
-		jwrite_string(&w, NULL, supervisor->stopped[i]);
-	jwrite_end(&w);
 	jwrite_array(&w, "roles");
 	for (size_t i = 0; i < supervisor->child_count; i++)
 		child_status(supervisor->children[i], &w);
@@ -106,53 +102,14 @@ void supervisor_nudge(struct supervisor *supervisor, const char *message)
 	json_doc_free(&doc);
 }
 
-/* --- sources stopped by hand --- */
-
-static void tell_source(struct child *child, const char *name, bool stopped)
+void supervisor_sources(struct supervisor *supervisor, const char *message)
 {
-	struct buf message;
-	struct jwrite w;
+	for (size_t i = 0; i < supervisor->child_count; i++) {
+		struct child *child = supervisor->children[i];
 
-	if (child->state != CHILD_READY || !str_eq(child->role, "worker"))
-		return;
-	buf_init(&message);
-	jwrite_init(&w, &message);
-	jwrite_object(&w, NULL);
-	jwrite_string(&w, "source", name);
-	jwrite_bool(&w, "stopped", stopped);
-	jwrite_end(&w);
-	child_send(child, message.data, -1);
-	buf_fini(&message);
-}
-
-int supervisor_source(struct supervisor *supervisor, const struct json *request)
-{
-	const char *name = json_string(json_member(request, "source"), NULL);
-	size_t at = 0;
-	bool stopped;
-
-	if (name == NULL || !str_is_name(name) || !json_bool(json_member(request, "stopped"), &stopped))
-		return -1;
-	while (at < supervisor->stopped_count && !str_eq(supervisor->stopped[at], name))
-		at++;
-	if (stopped && at == SUPERVISOR_STOPPED_MAX)
-		return -1;
-	log_info("source %s by command source=%s", stopped ? "stopped" : "started", name);
-	if (stopped && at == supervisor->stopped_count) {
-		supervisor->stopped[supervisor->stopped_count++] = mem_strdup(name);
-	} else if (!stopped && at < supervisor->stopped_count) {
-		mem_release(supervisor->stopped[at]);
-		supervisor->stopped[at] = supervisor->stopped[--supervisor->stopped_count];
+		if (child->state == CHILD_READY && str_eq(child->role, "worker"))
+			child_send(child, message, -1);
 	}
-	for (size_t i = 0; i < supervisor->child_count; i++)
-		tell_source(supervisor->children[i], name, stopped);
-	return 0;
-}
-
-void supervisor_tell_stopped(struct supervisor *supervisor, struct child *child)
-{
-	for (size_t i = 0; i < supervisor->stopped_count; i++)
-		tell_source(child, supervisor->stopped[i], true);
 }
 
 struct child *supervisor_find(struct supervisor *supervisor, const char *role)

@@ -199,8 +199,6 @@ static void stop_all(struct supervisor *supervisor)
 	for (size_t i = 0; i < supervisor->child_count; i++)
 		child_free(&supervisor->children[i]);
 	mem_release(supervisor->children);
-	for (size_t i = 0; i < supervisor->stopped_count; i++)
-		mem_release(supervisor->stopped[i]);
 	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
 		loop_signal_free(&supervisor->signals[i]);
 	loop_timer_free(&supervisor->drain_timer);

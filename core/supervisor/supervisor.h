@@ -27,8 +27,6 @@ struct loop_timer;
 struct metrics;
 struct metrics_slot;
 
-#define SUPERVISOR_STOPPED_MAX 64
-
 struct supervisor {
 	struct loop *loop;
 	const struct conf_model *conf;
@@ -40,8 +38,6 @@ struct supervisor {
 	struct loop_signal *signals[6];
 	struct loop_timer *drain_timer;
 	int64_t started_ms;		/* monotonic */
-	char *stopped[SUPERVISOR_STOPPED_MAX];	/* sources that get no requests; owned */
-	size_t stopped_count;
 	bool all_ready;			/* said once */
 	bool draining;
 };
@@ -93,13 +89,8 @@ void control_free(struct control **control);
 void supervisor_status(struct supervisor *supervisor, struct buf *out);
 /* Passes {"nudge": […]} to every worker that runs one of the flows. */
 void supervisor_nudge(struct supervisor *supervisor, const char *message);
-/*
- * {"source": NAME, "stopped": true or false}: remembered, and told to every
- * worker. -1 when there is no name, or no place for one more.
- */
-int supervisor_source(struct supervisor *supervisor, const struct json *request);
-/* Tells a worker that became ready which sources are stopped. */
-void supervisor_tell_stopped(struct supervisor *supervisor, struct child *child);
+/* Passes {"sources": […]} (role/sources.h) to every worker. */
+void supervisor_sources(struct supervisor *supervisor, const char *message);
 /* A ready child of that role, or NULL. */
 struct child *supervisor_find(struct supervisor *supervisor, const char *role);
 /* A child became ready, or ended: says so once all are ready, and ends the daemon once all are gone. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts of the timer that only one node's does: the active one, which holds
+ * The parts of the timer. Two of them are only one node's: the active one, which holds
  * the store's lease for it. Nothing breaks when two believe to be it for a
  * moment: each step of theirs is a transaction that looks for itself. Loop thread.
  */
@@ -46,5 +46,12 @@ struct sweeper *sweeper_new(const struct timer_part *part);
 void sweeper_free(struct sweeper **sweeper);
 void sweeper_tick(struct sweeper *sweeper);	/* each second, while active */
 bool sweeper_busy(const struct sweeper *sweeper);
+
+/* --- sources.c: which sources are stopped or fail; on every node --- */
+struct sources;
+struct sources *sources_new(const struct timer_part *part);
+void sources_free(struct sources **sources);
+void sources_tick(struct sources *sources);	/* each second */
+bool sources_busy(const struct sources *sources);
 
 #endif

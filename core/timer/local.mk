@@ -2,6 +2,7 @@
 core_libcore_a_SOURCES += \
 	core/timer/internal.h \
 	core/timer/schedule.c \
+	core/timer/sources.c \
 	core/timer/sweep.c \
 	core/timer/timer.c \
 	core/timer/timer.h

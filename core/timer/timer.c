@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One process per node: asks the store once a second which flows have ready tasks
- * and has the supervisor nudge their workers. One of the nodes' timers, whose the
+ * and has the supervisor nudge their workers, and tells them which sources fail. One of the nodes' timers, whose the
  * lease is, also puts expired leases back, makes due tasks ready, carries out
  * schedules and removes old tasks.
  */
@@ -42,6 +42,7 @@ struct timer {
 	struct timer_part part;
 	struct schedules *schedules;
 	struct sweeper *sweeper;
+	struct sources *sources;
 	int64_t measured_ms;
 };
 
@@ -57,7 +58,7 @@ static void give_back(struct timer *timer);
 static void finish_drain(struct timer *timer)
 {
 	if (!timer->role->draining || timer->asking || timer->rescuing || timer->measuring || timer->holding ||
-	    schedules_busy(timer->schedules) || sweeper_busy(timer->sweeper))
+	    schedules_busy(timer->schedules) || sweeper_busy(timer->sweeper) || sources_busy(timer->sources))
 		return;
 	if (timer->active && !timer->leaving && !timer->trouble)
 		give_back(timer);
@@ -238,6 +239,7 @@ static void on_tick(void *user)
 		sweeper_tick(timer->sweeper);
 	}
 	measure(timer);
+	sources_tick(timer->sources);
 	if (!timer->asking) {
 		timer->asking = true;
 		store_ready(timer->store, on_ready, timer);
@@ -289,6 +291,7 @@ static int start(struct role *role, struct error *err)
 	if (timer->store == NULL)
 		return -1;
 	timer->sweeper = sweeper_new(&timer->part);
+	timer->sources = sources_new(&timer->part);
 	if (schedules_open(timer->schedules, err) < 0)
 		return -1;
 	store_listen(timer->store, on_hint, timer);
@@ -310,6 +313,7 @@ static void stop(struct role *role)
 	schedules_close(timer->schedules);
 	store_close(&timer->store);
 	sweeper_free(&timer->sweeper);
+	sources_free(&timer->sources);
 	schedules_free(&timer->schedules);
 	mem_release(timer);
 }

@@ -6,7 +6,8 @@
  *     task.c      one running task and its calls
  *     permit.c    may this call go now, by which source, with which credential
  *     choose.c    which credentials a source could be asked with
- *     upstream.c  what is known of a source: refusals, breaker, retries
+ *     upstream.c  what is known of a source: refusals, retries
+ *     breaker.c   whether it fails, which all processes know together
  *     trace.c     what its requests and their answers were, for the queue trace_log
  *     commit.c    ended tasks and slices, committed in groups
  */
@@ -32,6 +33,7 @@ struct http_client;
 struct http_response;
 struct http_transfer;
 struct limit_queue;
+struct limit_request;
 struct limiter;
 struct loop;
 struct loop_timer;
@@ -63,16 +65,26 @@ struct worker_flow {
 
 /* What this process knows of a source, or of one handle where credentials belong to handles. */
 struct upstream {
+	char *name;			/* owned: "SOURCE" or "SOURCE handle=HANDLE" */
+	char *source, *handle;		/* owned; handle "": the source's own */
 	int64_t parked_until_ms;	/* loop time; 0 = not parked */
 	struct backoff parking;		/* for refusals that name no time */
 	bool retired;			/* refused for good: until the configuration changes */
-	bool open;			/* the breaker: nothing goes, but one to try when its time has come */
+	double retries;			/* that its requests have paid for */
+	/* the breaker */
+	bool open;			/* nothing goes, but one to try when its time has come */
+	bool told;			/* the store has it open */
+	bool probing;			/* one that tries is under way here, or its answer never came */
+	bool elsewhere;			/* … or in another process */
 	int failures;			/* in a row */
-	int64_t probe_ms;		/* loop time: open, and nothing goes before */
-	bool probing;			/* one that tries is under way, or its answer never came */
-	struct backoff pause;		/* between probes */
-	double retries;			/* that may still be made */
-	int64_t retries_ms;		/* loop time of that */
+	int64_t pause_ms;		/* between probes */
+	int64_t probe_ms;		/* loop time: open, and nobody tries before */
+	int64_t asking_ms;		/* loop time: since when the store is asked for leave to try; 0: it is not */
+	int64_t leave_until_ms;		/* loop time: leave was given */
+	uint64_t token;			/* under which leave was asked for; 0: none */
+	size_t under_way;		/* changes that the store has not answered yet */
+	int64_t told_ms;		/* boot clock: when it answered the last one */
+	uint64_t heard;			/* the last message that named it */
 };
 
 struct worker {
@@ -86,7 +98,9 @@ struct worker {
 	size_t flow_count;
 	struct map *upstreams;		/* source (and handle) → struct upstream */
 	struct map *stopped;		/* sources that get no requests, by command; the value is nothing */
-	size_t open_breakers;
+	uint64_t tokens;		/* made for leave to try a source */
+	uint64_t heard;			/* messages of what is known of sources */
+	bool unread;			/* the store has not said yet which sources are stopped: nothing is claimed */
 	struct map *source_rates;	/* source → struct source_rates, once it was asked for */
 	struct limiter *limiter;
 	struct limit_queue *queue;
@@ -176,6 +190,7 @@ struct call {
 	struct http_transfer *transfer;
 	struct loop_timer *timer;	/* page delay, back-off, waiting for permission */
 	struct permit *permit;		/* asked for, or the one it goes with */
+	struct limit_request *floor;	/* asks whether it may be repeated */
 	int64_t asking_since_ms;	/* loop time, 0: does not */
 	bool barred;			/* waits for something that may come sooner than its timer */
 	bool probe;			/* goes through an open breaker, to try */
@@ -202,6 +217,8 @@ void task_kick(struct worker *worker, struct task *task);
 /* A permit's answer that was not there at once. */
 struct permission;
 void call_permitted(struct call *call, const struct permission *permission);
+/* The answer to upstream_ask_retry. */
+void call_may_retry(struct call *call, bool granted);
 
 /* --- permit.c --- */
 enum permit_verdict {
@@ -250,20 +267,48 @@ struct upstream *upstream_find(struct worker *worker, const struct sl_source *so
  * credential of the pool, so that it does not matter what the static one was told. */
 int64_t upstream_barred(struct worker *worker, const struct sl_source *source, const struct upstream *upstream,
 			bool pooled);
-/* No requests to a source any more, or again and at once. */
-void upstream_stop(struct worker *worker, const char *source, bool stopped);
+/* What is known of it, made when nothing is. handle: "" for the source's own. */
+struct upstream *upstream_make(struct worker *worker, const char *source, const char *handle);
+/* A call would go to the source, but for its breaker: asks for leave to try when it is time. */
+void upstream_want(struct worker *worker, const struct sl_source *source, const struct flow_call *call);
+/* Requests to a source again and at once. */
+void upstream_start(struct worker *worker, const char *source);
 /* A request goes to the call's source; true when it is to try an open breaker. */
 bool upstream_begins(struct worker *worker, const struct flow_call *call);
-/* How it ended: well, with some answer, without one (or one of 500 and more), or nobody knows. */
+/*
+ * How it ended: well, with some answer, without one (or one of 500 and more), or nobody knows. status: 0 when there
+ * was no answer.
+ */
 enum upstream_end { UPSTREAM_WORKED, UPSTREAM_ANSWERED, UPSTREAM_FAILED, UPSTREAM_UNKNOWN };
-void upstream_ended(struct call *call, enum upstream_end end);
+void upstream_ended(struct call *call, enum upstream_end end, int status);
 /* Refused for so long (0: it did not say); returns how long, 0 when it is parked as long already. */
 int64_t upstream_park(struct worker *worker, const struct flow_call *call, int64_t seconds);
 void upstream_retire(struct worker *worker, const struct flow_call *call);
-/* Whether a retry of the call is within the source's attempts and budget; takes one of it. */
-bool upstream_may_retry(struct worker *worker, const struct flow_call *call);
+/* Whether a retry of the call is within the source's attempts and budget; takes one of it when it says yes. */
+enum flow_retry upstream_may_retry(struct worker *worker, const struct flow_call *call);
+/* Asks whether it may be made beyond that; call_may_retry comes later. */
+void upstream_ask_retry(struct call *call);
 /* What flows.yaml says of retries of the source, or the defaults. */
 struct conf_retry upstream_retry(const struct worker *worker, const struct sl_source *source);
+
+/* --- breaker.c --- */
+struct json;
+/* Reads what is known of all sources; nothing is claimed before the answer. */
+void breaker_read(struct worker *worker);
+/* The timer tells what is known of all sources (role/sources.h). */
+void breaker_message(struct worker *worker, const struct json *message);
+/* How long nothing goes; 0: it is closed, or this process has leave to try. now: loop time. */
+int64_t breaker_wait_ms(const struct upstream *upstream, int64_t now);
+/* Asks for leave to try it, when it is time to. */
+void breaker_want(struct worker *worker, struct upstream *upstream);
+/* A request goes; true when it is to try. */
+bool breaker_begins(struct worker *worker, struct upstream *upstream);
+/* How it ended, or that it was cancelled. probe: it was to try. */
+void breaker_failed(struct worker *worker, struct upstream *upstream, int status, bool probe);
+void breaker_worked(struct worker *worker, struct upstream *upstream, bool probe);
+void breaker_left(struct worker *worker, struct upstream *upstream);
+/* Here; nobody is told. */
+void breaker_close(struct upstream *upstream);
 
 /* --- trace.c --- */
 void trace_init(struct worker *worker);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 core_libcore_a_SOURCES += \
+	core/worker/breaker.c \
 	core/worker/choose.c \
 	core/worker/commit.c \
 	core/worker/internal.h \

@@ -493,7 +493,11 @@ static bool ask_next(struct permit *permit)
 	for (; permit->at < permit->count; permit->at++) {
 		struct candidate *candidate = &permit->candidates[permit->at];
 
-		if (candidate->barred || others_wait(permit, candidate))
+		if (candidate->barred) {
+			upstream_want(worker, candidate->source, permit->call->engine);
+			continue;
+		}
+		if (others_wait(permit, candidate))
 			continue;
 		permit->request = limit_take(worker->limiter, candidate->items, candidate->item_count, on_answer,
 					     permit);

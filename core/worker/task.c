@@ -12,6 +12,7 @@
 #include "conf/model.h"
 #include "http/http.h"
 #include "json/json.h"
+#include "limit/limit.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
@@ -42,8 +43,9 @@ static void call_free(struct call *call)
 {
 	list_remove(&call->node);
 	permit_forget(call);
+	limit_cancel(&call->floor);
 	if (call->transfer != NULL)
-		upstream_ended(call, UPSTREAM_UNKNOWN);
+		upstream_ended(call, UPSTREAM_UNKNOWN, 0);
 	if (call->transfer != NULL)
 		trace_end(call, NULL, "given up: its task ended");
 	http_cancel(&call->transfer);
@@ -87,6 +89,9 @@ static void call_step(struct call *call, enum flow_step step)
 			delay_ms = flow_call_parked_s(call->engine) * 1000;
 		call_wait(call, delay_ms);
 		break;
+	case FLOW_STEP_ASK:
+		upstream_ask_retry(call);
+		break;
 	case FLOW_STEP_LIMIT:
 		permit_park(call);
 		call_wait(call, 0);
@@ -111,6 +116,18 @@ static void call_step(struct call *call, enum flow_step step)
 	}
 }
 
+void call_may_retry(struct call *call, bool granted)
+{
+	enum flow_step step = FLOW_STEP_AGAIN;
+
+	if (!granted) {
+		callback_begin();
+		step = flow_call_give_up(call->engine);
+		callback_end();
+	}
+	call_step(call, step);
+}
+
 static void answer(struct call *call, struct http_response *response)
 {
 	struct arena *scratch = arena_new();
@@ -122,7 +139,7 @@ static void answer(struct call *call, struct http_response *response)
 	metric_add(METRIC_RESPONSE_BYTES, response->body_len);
 	permit_feedback(call, response);
 	upstream_ended(call, response->status < 400 ? UPSTREAM_WORKED :
-		       response->status < 500 ? UPSTREAM_ANSWERED : UPSTREAM_FAILED);
+		       response->status < 500 ? UPSTREAM_ANSWERED : UPSTREAM_FAILED, response->status);
 	if (response->status < 400) {
 		call->task->answered = true;
 		permit_worked(call);
@@ -151,7 +168,7 @@ static void on_response(void *user, struct http_response *response, const struct
 		return;
 	}
 	metric_add(METRIC_REQUEST_ERRORS, 1);
-	upstream_ended(call, again ? UPSTREAM_FAILED : UPSTREAM_ANSWERED);
+	upstream_ended(call, again ? UPSTREAM_FAILED : UPSTREAM_ANSWERED, 0);
 	trace_end(call, NULL, err->text);
 	callback_begin();
 	step = flow_call_failed(call->engine, again ? SL_RETRY : SL_FAIL, 0, err->text);

@@ -5,19 +5,17 @@
  * (a shop's API) each handle is an upstream of its own: one's trouble says
  * nothing of another.
  *
- * The breaker opens after breaker.failures requests in a row that got no
- * answer, or one of 500 and more. Then one request at a time tries, after
- * pauses that double from breaker.first to breaker.cap; an answer closes it.
- *
- * Retries are paid for: each request adds retry.budget per cent of one, and
- * RETRIES_FLOOR come back in a minute, so that few requests can be repeated
- * freely and an outage does not multiply many.
+ * Retries are paid for: each request adds retry.budget per cent of one, which
+ * its own process may spend. Beyond that the limiter allows a few in a minute
+ * to all processes together, so that few requests can be repeated freely and
+ * an outage does not multiply many.
  */
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "limit/limit.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
@@ -26,19 +24,31 @@
 #define PARK_FIRST_MS 1000
 #define PARK_CAP_MS 60000
 #define STATES_MAX 4096		/* beyond it, what is of no consequence is forgotten; at twice that, all */
-#define RETRIES_FLOOR 20
-#define FLOOR_MS 60000
+#define RETRIES_SAVED 20	/* repetitions that requests have paid for: no more are kept */
 #define STOPPED_LOOK_MS 10000	/* who needs a stopped source comes back so often, unless it is told */
-#define PROBE_LOOK_MS 5000	/* who waits for a probe's answer looks again so often */
 
-static void upstream_name(struct buf *name, const struct sl_source *source, const struct flow_call *call)
+/* What all processes may repeat beyond what their requests have paid for. */
+static const struct rate retries_floor = {.count = 20, .period_ms = 60000};
+
+/* The handle that is an upstream of its own; "": the source is. */
+static const char *upstream_handle(const struct sl_source *source, const struct flow_call *call)
 {
 	const char *handle = (source->flags & SL_SOURCE_BOUND) != 0 ? flow_call_handle(call) : NULL;
 
+	return handle != NULL ? handle : "";
+}
+
+static void print_name(struct buf *name, const char *source, const char *handle)
+{
 	buf_init(name);
-	buf_adds(name, source->name);
-	if (handle != NULL)
+	buf_adds(name, source);
+	if (handle[0] != '\0')
 		buf_printf(name, " handle=%s", handle);
+}
+
+static void upstream_name(struct buf *name, const struct sl_source *source, const struct flow_call *call)
+{
+	print_name(name, source->name, upstream_handle(source, call));
 }
 
 struct upstream *upstream_find(struct worker *worker, const struct sl_source *source, const struct flow_call *call)
@@ -54,10 +64,12 @@ struct upstream *upstream_find(struct worker *worker, const struct sl_source *so
 	return upstream;
 }
 
-static void count_open(struct worker *worker, int change)
+static void release(struct upstream *upstream)
 {
-	worker->open_breakers = (size_t)((int)worker->open_breakers + change);
-	metric_set(METRIC_BREAKERS_OPEN, worker->open_breakers);
+	mem_release(upstream->name);
+	mem_release(upstream->source);
+	mem_release(upstream->handle);
+	mem_release(upstream);
 }
 
 /* Forgetting costs one more refusal each, so that a million dead shops do not fill the memory. */
@@ -71,34 +83,42 @@ static void forget(struct worker *worker, bool all)
 	while (map_next(worker->upstreams, &cursor, &name, &value)) {
 		struct upstream *upstream = value;
 
-		if (!all && (upstream->retired || upstream->open ||
-			     upstream->parked_until_ms > loop_now_ms(worker->loop))) {
+		if (!all && (upstream->retired || upstream->open || upstream->under_way > 0 ||
+			     upstream->parked_until_ms > loop_now_ms(worker->loop)))
 			map_put(kept, name, upstream);
-			continue;
-		}
-		if (upstream->open)
-			count_open(worker, -1);
-		mem_release(upstream);
+		else
+			release(upstream);
 	}
 	map_free(&worker->upstreams);
 	worker->upstreams = kept;
 }
 
-static struct upstream *make(struct worker *worker, const char *name)
+struct upstream *upstream_make(struct worker *worker, const char *source, const char *handle)
 {
-	struct upstream *upstream = map_get(worker->upstreams, name);
+	struct upstream *upstream;
+	struct buf name;
 
-	if (upstream != NULL)
-		return upstream;
-	if (map_count(worker->upstreams) >= STATES_MAX)
-		forget(worker, map_count(worker->upstreams) >= (size_t)2 * STATES_MAX);
-	upstream = mem_alloc(sizeof(*upstream));
-	backoff_init(&upstream->parking, PARK_FIRST_MS, PARK_CAP_MS);
-	backoff_init(&upstream->pause, worker->conf->breaker_first_ms, worker->conf->breaker_cap_ms);
-	upstream->retries = RETRIES_FLOOR;
-	upstream->retries_ms = loop_now_ms(worker->loop);
-	map_put(worker->upstreams, name, upstream);
+	print_name(&name, source, handle);
+	upstream = map_get(worker->upstreams, name.data);
+	if (upstream == NULL) {
+		if (map_count(worker->upstreams) >= STATES_MAX)
+			forget(worker, map_count(worker->upstreams) >= (size_t)2 * STATES_MAX);
+		upstream = mem_alloc(sizeof(*upstream));
+		upstream->name = mem_strdup(name.data);
+		upstream->source = mem_strdup(source);
+		upstream->handle = mem_strdup(handle);
+		backoff_init(&upstream->parking, PARK_FIRST_MS, PARK_CAP_MS);
+		map_put(worker->upstreams, name.data, upstream);
+	}
+	buf_fini(&name);
 	return upstream;
+}
+
+static struct upstream *make(struct worker *worker, const struct flow_call *call)
+{
+	const struct sl_source *source = flow_call_source(call);
+
+	return upstream_make(worker, source->name, upstream_handle(source, call));
 }
 
 void upstream_init(struct worker *worker)
@@ -126,52 +146,33 @@ int64_t upstream_barred(struct worker *worker, const struct sl_source *source, c
 	if (upstream == NULL)
 		return 0;
 	wait_ms = pooled ? 0 : upstream->parked_until_ms - now;
-	pause_ms = upstream->open ? upstream->probe_ms - now : 0;
-	if (upstream->probing && pause_ms > PROBE_LOOK_MS)
-		pause_ms = PROBE_LOOK_MS;
+	pause_ms = breaker_wait_ms(upstream, now);
 	if (pause_ms > wait_ms)
 		wait_ms = pause_ms;
 	return wait_ms > 0 ? wait_ms : 0;
 }
 
-/* Of the source itself, or of one of its handles. */
-static bool is_of(const char *name, const char *source)
+void upstream_want(struct worker *worker, const struct sl_source *source, const struct flow_call *call)
 {
-	size_t len = strlen(source);
+	struct upstream *upstream = upstream_find(worker, source, call);
 
-	return strncmp(name, source, len) == 0 && (name[len] == '\0' || name[len] == ' ');
+	if (upstream != NULL && map_get(worker->stopped, source->name) == NULL)
+		breaker_want(worker, upstream);
 }
 
-static void close_breaker(struct worker *worker, struct upstream *upstream)
-{
-	upstream->failures = 0;
-	if (!upstream->open)
-		return;
-	upstream->open = upstream->probing = false;
-	backoff_reset(&upstream->pause);
-	count_open(worker, -1);
-}
-
-void upstream_stop(struct worker *worker, const char *source, bool stopped)
+void upstream_start(struct worker *worker, const char *source)
 {
 	const char *name;
 	void *value;
 	size_t cursor = 0;
 
-	if (source == NULL)
-		return;
-	if (stopped) {
-		map_put(worker->stopped, source, worker);
-		return;
-	}
-	map_remove(worker->stopped, source);
 	while (map_next(worker->upstreams, &cursor, &name, &value)) {
 		struct upstream *upstream = value;
 
-		if (!is_of(name, source))
+		if (!str_eq(upstream->source, source))
 			continue;
 		upstream->parked_until_ms = 0;
-		close_breaker(worker, upstream);
+		breaker_close(upstream);
 	}
 	worker_hold_flow(worker, NULL, 0);
 	task_kick(worker, NULL);
@@ -182,120 +183,62 @@ void upstream_stop(struct worker *worker, const char *source, bool stopped)
 int64_t upstream_park(struct worker *worker, const struct flow_call *call, int64_t seconds)
 {
 	int64_t now = loop_now_ms(worker->loop), until;
-	struct upstream *upstream;
-	struct buf name;
+	struct upstream *upstream = make(worker, call);
 	bool parked;
 
-	upstream_name(&name, flow_call_source(call), call);
-	upstream = make(worker, name.data);
 	parked = upstream->parked_until_ms > now;
 	/* Calls that were under way when the first refusal came all bring the same news: count it once. */
 	until = seconds > 0 ? now + seconds * 1000 : parked ? now : now + backoff_next(&upstream->parking);
 	if (until > upstream->parked_until_ms && until > now) {
 		upstream->parked_until_ms = until;
 		if (!parked)
-			log_info("source parked source=%s ms=%lld", name.data, (long long)(until - now));
+			log_info("source parked source=%s ms=%lld", upstream->name, (long long)(until - now));
 	} else {
 		until = now;
 	}
-	buf_fini(&name);
 	return until - now;
 }
 
 void upstream_retire(struct worker *worker, const struct flow_call *call)
 {
-	struct upstream *upstream;
-	struct buf name;
+	struct upstream *upstream = make(worker, call);
 
-	upstream_name(&name, flow_call_source(call), call);
-	upstream = make(worker, name.data);
 	if (!upstream->retired)
 		log_error("credential refused by the upstream: not used again until the configuration changes source=%s",
-			  name.data);
+			  upstream->name);
 	upstream->retired = true;
-	buf_fini(&name);
 }
 
-/* --- the breaker --- */
+/* --- requests --- */
 
 bool upstream_begins(struct worker *worker, const struct flow_call *call)
 {
-	const struct conf_retry retry = upstream_retry(worker, flow_call_source(call));
-	struct upstream *upstream;
-	struct buf name;
+	struct upstream *upstream = make(worker, call);
 
-	upstream_name(&name, flow_call_source(call), call);
-	upstream = make(worker, name.data);
-	buf_fini(&name);
-	upstream->retries += retry.budget / 100;
-	if (upstream->retries > RETRIES_FLOOR)
-		upstream->retries = RETRIES_FLOOR;
-	if (!upstream->open)
-		return false;
-	/* Until it has ended, but for a while only: its answer may never come. */
-	upstream->probing = true;
-	upstream->probe_ms = loop_now_ms(worker->loop) + worker->conf->request_timeout_ms + PROBE_LOOK_MS;
-	return true;
+	upstream->retries += upstream_retry(worker, flow_call_source(call)).budget / 100;
+	if (upstream->retries > RETRIES_SAVED)
+		upstream->retries = RETRIES_SAVED;
+	return breaker_begins(worker, upstream);
 }
 
-static void failed(struct worker *worker, struct upstream *upstream, const char *name, bool probe)
-{
-	upstream->failures++;
-	if (upstream->open) {
-		/* What was under way when it opened says nothing new. */
-		if (!probe)
-			return;
-		upstream->probing = false;
-		upstream->probe_ms = loop_now_ms(worker->loop) + backoff_next(&upstream->pause);
-		task_kick(worker, NULL);
-	} else if (upstream->failures >= worker->conf->breaker_failures) {
-		upstream->open = true;
-		upstream->probing = false;
-		upstream->probe_ms = loop_now_ms(worker->loop) + backoff_next(&upstream->pause);
-		count_open(worker, 1);
-		metric_add(METRIC_BREAKER_OPENED, 1);
-		log_warning("breaker open: the source failed %d times in a row source=%s", upstream->failures, name);
-	}
-}
-
-static void worked(struct worker *worker, struct upstream *upstream, const char *name)
-{
-	bool was_open = upstream->open;
-
-	close_breaker(worker, upstream);
-	if (!was_open)
-		return;
-	log_info("breaker closed: the source answers again source=%s", name);
-	worker_hold_flow(worker, NULL, 0);
-	task_kick(worker, NULL);
-}
-
-void upstream_ended(struct call *call, enum upstream_end end)
+void upstream_ended(struct call *call, enum upstream_end end, int status)
 {
 	const struct sl_source *source = flow_call_source(call->engine);
 	struct worker *worker = call->task->worker;
-	struct upstream *upstream;
+	struct upstream *upstream = source != NULL ? upstream_find(worker, source, call->engine) : NULL;
 	bool probe = call->probe;
-	struct buf name;
 
 	call->probe = false;
-	if (source == NULL)
+	if (upstream == NULL)
 		return;
-	upstream_name(&name, source, call->engine);
-	upstream = map_get(worker->upstreams, name.data);
-	if (upstream != NULL && end == UPSTREAM_FAILED) {
-		failed(worker, upstream, name.data, probe);
-	} else if (upstream != NULL && end != UPSTREAM_UNKNOWN) {
-		if (end == UPSTREAM_WORKED)
-			backoff_reset(&upstream->parking);
-		worked(worker, upstream, name.data);
-	} else if (upstream != NULL && probe && upstream->open) {
-		/* The one that tried was cancelled: another may. */
-		upstream->probing = false;
-		upstream->probe_ms = loop_now_ms(worker->loop);
-		task_kick(worker, NULL);
-	}
-	buf_fini(&name);
+	if (end == UPSTREAM_WORKED)
+		backoff_reset(&upstream->parking);
+	if (end == UPSTREAM_FAILED)
+		breaker_failed(worker, upstream, status, probe);
+	else if (end != UPSTREAM_UNKNOWN)
+		breaker_worked(worker, upstream, probe);
+	else if (probe)
+		breaker_left(worker, upstream);
 }
 
 /* --- retries --- */
@@ -312,25 +255,45 @@ struct conf_retry upstream_retry(const struct worker *worker, const struct sl_so
 	return retry;
 }
 
-bool upstream_may_retry(struct worker *worker, const struct flow_call *call)
+enum flow_retry upstream_may_retry(struct worker *worker, const struct flow_call *call)
 {
 	const struct sl_source *source = flow_call_source(call);
 	const struct conf_retry retry = upstream_retry(worker, source);
 	struct upstream *upstream = source != NULL ? upstream_find(worker, source, call) : NULL;
-	int64_t now = loop_now_ms(worker->loop);
 
 	if (flow_call_tries(call) + 1 >= (unsigned int)retry.attempts)
-		return false;
+		return FLOW_RETRY_NO;
 	if (upstream == NULL)
-		return true;
-	upstream->retries += (double)(now - upstream->retries_ms) * RETRIES_FLOOR / FLOOR_MS;
-	upstream->retries_ms = now;
-	if (upstream->retries > RETRIES_FLOOR)
-		upstream->retries = RETRIES_FLOOR;
-	if (upstream->retries < 1) {
-		metric_add(METRIC_RETRIES_REFUSED, 1);
-		return false;
-	}
+		return FLOW_RETRY_YES;
+	if (upstream->retries < 1)
+		return FLOW_RETRY_ASK;
 	upstream->retries -= 1;
-	return true;
+	return FLOW_RETRY_YES;
+}
+
+static void on_floor(void *user, const struct limit_answer *answer)
+{
+	struct call *call = user;
+	/* When nobody can be asked, the request itself has to wait for that. */
+	bool granted = answer->verdict == LIMIT_GRANTED || answer->verdict == LIMIT_AWAY;
+
+	call->floor = NULL;
+	if (!granted)
+		metric_add(METRIC_RETRIES_REFUSED, 1);
+	call_may_retry(call, granted);
+}
+
+void upstream_ask_retry(struct call *call)
+{
+	struct worker *worker = call->task->worker;
+	struct limit_item item = {.rates = &retries_floor, .rate_count = 1, .cost = 1};
+	struct buf name, key;
+
+	upstream_name(&name, flow_call_source(call->engine), call->engine);
+	buf_init(&key);
+	buf_printf(&key, "retry/%s", name.data);
+	item.key = key.data;
+	call->floor = limit_take(worker->limiter, &item, 1, on_floor, call);
+	buf_fini(&key);
+	buf_fini(&name);
 }

@@ -167,7 +167,7 @@ void worker_claim(struct worker *worker)
 	struct claim *claim;
 	size_t count = 0;
 
-	if (worker->claiming || worker->role->draining || worker->leaving || worker->paused || worker->alone_running ||
+	if (worker->claiming || worker->unread || worker->role->draining || worker->leaving || worker->paused || worker->alone_running ||
 	    (worker->alone_wanted && worker->running > 0))
 		return;
 	if (recycle_due(worker)) {
@@ -418,19 +418,16 @@ static int add_flows(struct worker *worker, struct error *err)
 	return 0;
 }
 
-static bool may_retry(const struct flow_call *engine)
+static enum flow_retry may_retry(void *user, const struct flow_call *engine)
 {
-	const struct call *call = flow_call_user(engine);
-
-	/* A look-up has no source, but its retries are bounded as well. */
-	return call == NULL || upstream_may_retry(call->task->worker, engine);
+	return upstream_may_retry(user, engine);
 }
 
-static bool may_fall_back(const struct flow_call *engine)
+static bool may_fall_back(void *user, const struct flow_call *engine)
 {
-	const struct call *call = flow_call_user(engine);
+	const struct worker_flow *flow = find_flow(user, flow_task_flow(flow_call_task(engine))->name);
 
-	return call != NULL && call->task->flow->conf->fallback == CONF_FALLBACK_ERROR;
+	return flow != NULL && flow->conf->fallback == CONF_FALLBACK_ERROR;
 }
 
 static void set_up_engine(struct worker *worker)
@@ -441,6 +438,7 @@ static void set_up_engine(struct worker *worker)
 	worker->env = engine_env(worker->conf, store_id(worker->store));
 	worker->env.may_retry = may_retry;
 	worker->env.may_fall_back = may_fall_back;
+	worker->env.user = worker;
 }
 
 static void on_group_timer(void *user)
@@ -490,6 +488,7 @@ static int start(struct role *role, struct error *err)
 	loop_timer_start(worker->measure_timer, 0, MEASURE_MS);
 	loop_timer_start(worker->lease_timer, worker->conf->lease_ms / 3, worker->conf->lease_ms / 3);
 	loop_timer_start(worker->claim_timer, 0, SILENCE_MS);
+	breaker_read(worker);
 	return 0;
 }
 
@@ -506,11 +505,8 @@ static void on_message(struct role *role, const struct json *message, int fd)
 		if (flow != NULL)
 			flow->more = flow->nudged = true;
 	}
-	if (json_member(message, "source") != NULL) {
-		bool stopped = false;
-
-		json_bool(json_member(message, "stopped"), &stopped);
-		upstream_stop(worker, json_string(json_member(message, "source"), NULL), stopped);
+	if (json_member(message, "sources") != NULL) {
+		breaker_message(worker, message);
 		return;
 	}
 	/* Heard of the timer: no need to poll. */

@@ -30,6 +30,7 @@ tests_contract_store_test_SOURCES = \
 	tests/contract/store_process_test.c \
 	tests/contract/store_schedule_test.c \
 	tests/contract/store_schema_test.c \
+	tests/contract/store_source_test.c \
 	tests/contract/store_relay.h \
 	tests/contract/store_relay_process_test.c \
 	tests/contract/store_relay_test.c \

@@ -8,6 +8,7 @@
 int store_run_commit_cases(void);	/* what a commit writes, and what is read */
 int store_run_credential_cases(void);	/* credentials */
 int store_run_failure_cases(void);	/* failures that flows remember */
+int store_run_source_cases(void);	/* what is known of sources */
 int store_run_letter_cases(void);	/* dead letters */
 int store_run_schema_cases(void);	/* what administrators see of the schema */
 int store_run_schedule_cases(void);	/* schedules, and the removal of old tasks */

@@ -606,6 +606,7 @@ int main(int argc, char **argv)
 	failed += store_run_commit_cases();
 	failed += store_run_credential_cases();
 	failed += store_run_failure_cases();
+	failed += store_run_source_cases();
 	failed += store_run_letter_cases();
 	failed += store_run_schema_cases();
 	failed += store_run_schedule_cases();

@@ -46,6 +46,9 @@ SYSTEM_TESTS += tests/system/test_supervisor.py
 SYSTEM_TESTS += tests/system/test_worker.py tests/system/test_limits.py
 EXTRA_DIST += tests/modules/worker_unruly.c
 
+# Sources that fail or are stopped, on one node and on two.
+SYSTEM_TESTS += tests/system/test_source.py
+
 # What went to the upstreams, and that nothing tells a secret.
 SYSTEM_TESTS += tests/system/test_trace.py tests/system/test_secrets.py
 EXTRA_DIST += tests/modules/secrets_echo.c

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
+import time
 
 import pytest
 
@@ -288,6 +290,32 @@ def test_try_upstream(ctl, tmp_path):
 
 # --- no daemon, usage ---
 
+def test_sources(ctl):
+    states = {row["source"]: row["state"] for row in of(ctl, "source", "list")}
+    assert "shopify" in states and set(states.values()) == {"closed"}
+    assert ctl("source", "stop", "shopify", "--reason", "the invoice") == (OK, "", "")
+    row, = [row for row in of(ctl, "source", "list") if row["state"] != "closed"]
+    assert row.pop("since") and row.pop("node")
+    assert row == {"source": "shopify", "handle": None, "state": "stopped", "failures": 0, "next_try": None,
+                   "reason": "the invoice"}
+    assert re.search(r"^shopify +stopped +\d{4}-.* the invoice$", ctl("source", "list")[1], re.M)
+    connection = sqlite3.connect(ctl.folder / "state" / "sluice.db")
+    now = int(time.time() * 1000)
+    with connection:
+        connection.executemany("INSERT INTO source_state VALUES (?, ?, 0, 'HTTP 503', 'n', 7, ?, 1000, ?, ?)", [
+            ("shopify", "a.example", now, now + 60000, None), ("shopify", "b.example", now, now + 60000, "token"),
+            ("gone", "", now, now, None)])
+    connection.close()
+    assert {(row["source"], row["handle"], row["state"]) for row in of(ctl, "source", "list")
+            if row["state"] != "closed"} == {("shopify", None, "stopped"), ("shopify", "a.example", "open"),
+                                             ("shopify", "b.example", "half-open"), ("gone", None, "open")}
+    assert of(ctl, "source", "start", "shopify") == {"source": "shopify", "stopped": False}
+    assert of(ctl, "source", "start", "gone") == {"source": "gone", "stopped": False}
+    assert {row["state"] for row in of(ctl, "source", "list")} == {"closed"}
+    status, _, err = ctl("source", "start", "gone")
+    assert status == FAILED and 'no plugin has a source "gone"' in err
+
+
 def test_no_daemon(ctl):
     state = ctl.folder / "state"
     assert ctl("status") == (FAILED, "", f"sluicectl: no daemon runs on {state}\n")
@@ -331,7 +359,7 @@ def test_help(ctl):
     status, out, _ = ctl("--help")
     assert status == OK
     commands = re.findall(r"^  ([a-z]+(?: [a-z-]+)?)(?: [A-Z[]| {2})", out.split("Options")[0], re.M)
-    assert "flow try" in commands and len(commands) == 35
+    assert "flow try" in commands and len(commands) == 36
     for command in commands:
         status, shown, _ = ctl(*command.split(), "--help")
         assert status == OK and shown.startswith(f"Usage: sluicectl {command} [OPTION]...")

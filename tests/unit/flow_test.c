@@ -581,6 +581,59 @@ static void gives_back_a_held_call_whose_turn_asks_for_more(void **state)
 	close_task(&hand);
 }
 
+static enum flow_retry ask_always(void *user, const struct flow_call *call)
+{
+	(void)call;
+	++*(int *)user;
+	return FLOW_RETRY_ASK;
+}
+
+static bool fall_back(void *user, const struct flow_call *call)
+{
+	(void)user;
+	(void)call;
+	return true;
+}
+
+static void gives_up_what_may_not_be_repeated(void **state)
+{
+	struct hand hand = {NULL, NULL, NULL};
+	struct flow_task *task = open_task(&hand, "walk", THREE, NULL);
+	struct flow_call *x = take(task), *y = take(task);
+	const char *text;
+	int64_t delay;
+	int asked = 0;
+
+	(void)state;
+	env.may_retry = ask_always;
+	env.user = &asked;
+	/* Leave was given. */
+	assert_int_equal(answer_call(x, 503, ""), FLOW_STEP_ASK);
+	assert_int_equal(flow_call_tries(x), 1);
+	/* One that is held: asked for when its turn comes. */
+	assert_int_equal(answer_call(y, 200, "{\"refuse\":\"retry\"}"), FLOW_STEP_NONE);
+	assert_int_equal(asked, 1);
+	assert_int_equal(answer_call(x, 200, "{}"), FLOW_STEP_NONE);
+	assert_int_equal(asked, 2);
+	assert_ptr_equal(flow_task_next_call(task, &delay), y);
+	assert_int_equal(flow_call_step(y), FLOW_STEP_ASK);
+	/* Leave was refused: the next source, or what it ended with. */
+	env.may_fall_back = fall_back;
+	assert_int_equal(flow_call_give_up(y), FLOW_STEP_SOURCE);
+	assert_string_equal(flow_call_candidate(y, 0)->name, "spare");
+	assert_int_equal(flow_call_tries(y), 0);
+	flow_call_choose(y, flow_call_candidate(y, 0));
+	assert_int_equal(flow_call_failed(y, SL_RETRY, 502, "nobody there"), FLOW_STEP_ASK);
+	env.may_fall_back = NULL;
+	assert_int_equal(flow_call_give_up(y), FLOW_STEP_NONE);
+	assert_int_equal(flow_task_state(task), FLOW_FAILED);
+	assert_int_equal(flow_task_failure(task, &text), SL_RETRY);
+	assert_string_equal(text, "(502, 'nobody there')");
+	env.may_retry = NULL;
+	env.user = NULL;
+	close_task(&hand);
+}
+
 static void holds_answers_while_a_commit_is_under_way(void **state)
 {
 	struct hand hand = {NULL, NULL, NULL};
@@ -872,6 +925,7 @@ int main(void)
 		cmocka_unit_test(gives_the_same_wherever_it_is_resumed),
 		cmocka_unit_test(parses_in_the_order_of_the_calls),
 		cmocka_unit_test(gives_back_a_held_call_whose_turn_asks_for_more),
+		cmocka_unit_test(gives_up_what_may_not_be_repeated),
 		cmocka_unit_test(holds_answers_while_a_commit_is_under_way),
 		cmocka_unit_test(keeps_the_credential_through_pages),
 		cmocka_unit_test(places_credentials_and_hides_them),
