@@ -76,7 +76,7 @@ static void forget_settings(struct conf_model *part, enum conf_role role)
 	}
 }
 
-/* A worker routes by the sinks; the timer makes tasks of the flows; sinks and relays know no flow. */
+/* Of what runs: a worker routes by the sinks, the timer makes tasks of the flows, sinks and relays know no flow. */
 static void reduce_own(struct conf_model *part, struct arena *arena, const struct conf_model *model,
 		       enum conf_role role, const char *const *names, size_t count)
 {
@@ -85,13 +85,14 @@ static void reduce_own(struct conf_model *part, struct arena *arena, const struc
 
 	part->flow_count = part->sink_count = 0;
 	for (size_t i = 0; i < model->flow_count; i++)
-		if (role != CONF_FOR_SINK && role != CONF_FOR_RELAY &&
+		if (model->flows[i].enabled && role != CONF_FOR_SINK && role != CONF_FOR_RELAY &&
 		    (role != CONF_FOR_WORKER || wanted(model->flows[i].name, names, count))) {
 			flows[part->flow_count] = model->flows[i];
 			forget_of_flow(&flows[part->flow_count++], role, model->mode);
 		}
 	for (size_t i = 0; i < model->sink_count; i++)
-		if (role != CONF_FOR_SINK || wanted(model->sinks[i].name, names, count)) {
+		if (model->sinks[i].enabled &&
+		    (role != CONF_FOR_SINK || wanted(model->sinks[i].name, names, count))) {
 			sinks[part->sink_count] = model->sinks[i];
 			if (role != CONF_FOR_SINK)
 				forget_of_sink(&sinks[part->sink_count]);

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A changed configuration while the daemon runs: who is touched, who is not, and that nothing is lost."""
 import json
+import os
 import re
+import shutil
 import signal
 import time
 
 import pytest
 
-from harness import Daemon, Sim, poll
+from harness import BUILD, Daemon, Sim, poll
 from test_limits import JITTER_MS, Node, answered, most_within, node, posts		# noqa: F401
 from test_worker import POST
 
@@ -29,11 +31,13 @@ def run(tmp_path):
     """run(latency=…, …): a daemon, started; it and its simulator are stopped."""
     started = []
 
-    def make(latency=0, extra=FAST, flows=FLOWS, ready=True, **more):
+    def make(latency=0, extra=FAST, flows=FLOWS, ready=True, plugins=None, **more):
         sim = Sim(tmp_path, "--latency", str(latency))
         started.append(sim)
         daemon = Daemon(tmp_path, sim.url, mode="processes", extra=extra, flows=flows, **more)
         started.append(daemon)
+        if plugins:
+            daemon.environment["SLUICE_PLUGIN_PATH"] += f":{plugins}"
         daemon.start(ready)
         return daemon
 
@@ -171,8 +175,18 @@ def test_what_cannot_be_is_refused_and_everything_goes_on(run):
     assert pids(daemon) == before
 
 
-def test_only_those_whose_part_changes_are_started_afresh(run):
-    daemon = run()
+def put_plugin(folder):
+    """Another file of the same name: tests/modules/faulty.c."""
+    new = folder / "new"
+    shutil.copy(os.path.join(BUILD, "tests", "modules", ".libs", "faulty.so"), new)
+    new.chmod(0o644)
+    new.rename(folder / "faulty.so")
+
+
+def test_only_those_whose_part_changes_are_started_afresh(run, tmp_path):
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o755)
+    daemon = run(plugins=folder)
     pid = pids(daemon)
 
     def expect(**expected):
@@ -191,6 +205,18 @@ def test_only_those_whose_part_changes_are_started_afresh(run):
     expect(started=["worker refresh_yt_profiles"], restarted=["timer"])
     daemon.submit("refresh_yt_profiles", "channel_ids=[\"UC1\"]")
     poll("the task of the new flow", lambda: daemon.statuses() == {"COMPLETE": 1})
+    # A plugin dropped in, its flow, and another file of it: nobody else loads it.
+    put_plugin(folder)
+    expect()
+    edit(daemon, r"\nsinks:\n", "\n  faulty_flow: {workers: 1}\nsinks:\n")
+    expect(started=["worker faulty_flow"], restarted=["timer"])
+    put_plugin(folder)
+    expect(restarted=["worker faulty_flow"])
+    (folder / "faulty.so").unlink()
+    done = daemon.ctl("reload", check=False)
+    assert done.returncode == 1 and 'flow "faulty_flow"' in done.stderr and pids(daemon) == pid
+    edit(daemon, r"\n  faulty_flow: .*\n", "\n")
+    expect(stopped=["worker faulty_flow"], restarted=["timer"])
     edit(daemon, r"refresh_yt_profiles: \{workers: 1\}", "refresh_yt_profiles: {workers: 1, concurrency: 7}")
     expect(restarted=["worker refresh_yt_profiles"])
     edit(daemon, r"  order_log_events: \{\}", "  order_log_events: {batch: {age: 2s}}")

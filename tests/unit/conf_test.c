@@ -549,7 +549,7 @@ static void test_parts(void **state)
 	conf_part(&part, arena, model, CONF_FOR_WORKER, flows, 1);
 	conf_part_json(&part, &json);
 	assert_int_equal(part.flow_count, 1);
-	assert_int_equal(part.sink_count, 4);
+	assert_int_equal(part.sink_count, 2);
 	assert_int_equal(part.source_count, 1);
 	assert_non_null(strstr(json.data, "hushed"));
 	check_round_trip(&part);
