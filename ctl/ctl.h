@@ -151,7 +151,7 @@ const char *source_state(const struct store_source *row);	/* "stopped", "open", 
 /* --- the commands --- */
 extern const struct ctl_option submit_options[], task_list_options[], flow_try_options[], query_options[];
 extern const struct ctl_option task_skipped_options[], task_forget_options[];
-extern const struct ctl_option schema_show_options[], source_stop_options[];
+extern const struct ctl_option schema_show_options[], source_stop_options[], reload_options[];
 extern const struct ctl_option dead_list_options[], dead_show_options[], dead_replay_options[],
 	dead_drop_options[];
 extern const struct ctl_option credential_add_options[], credential_disable_options[], credential_list_options[],
@@ -172,6 +172,7 @@ int cmd_source_stop(struct ctl *ctl);
 int cmd_source_start(struct ctl *ctl);
 int cmd_query(struct ctl *ctl);
 int cmd_status(struct ctl *ctl);
+int cmd_reload(struct ctl *ctl);
 int cmd_schema_show(struct ctl *ctl);
 int cmd_schema_apply(struct ctl *ctl);
 int cmd_schema_check(struct ctl *ctl);

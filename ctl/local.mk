@@ -17,6 +17,7 @@ sluicectl_SOURCES = \
 	ctl/params.c \
 	ctl/plugin.c \
 	ctl/query.c \
+	ctl/reload.c \
 	ctl/schedule.c \
 	ctl/schema.c \
 	ctl/schema_check.c \

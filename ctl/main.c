@@ -58,6 +58,8 @@ static const struct ctl_command commands[] = {
 	{"query", "SQL", "ask the warehouse", query_options, 1, 1, cmd_query},
 	{"status", "", "show the daemon's processes and counters, and the tasks by flow", no_options, 0, 0,
 	 cmd_status},
+	{"reload", "", "have the daemon read its configuration again, and tell what changes", reload_options, 0, 0,
+	 cmd_reload},
 	{"schedule list", "", "list the schedules: when each comes next, and what came of it", no_options, 0, 0,
 	 cmd_schedule_list},
 	{"schedule run", "FLOW", "make the tasks of a flow's schedule now, once", no_options, 1, 1, cmd_schedule_run},

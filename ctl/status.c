@@ -36,6 +36,8 @@ static void print_daemon(struct ctl *ctl, const struct json *daemon)
 
 	if (json_bool(json_member(daemon, "ready"), &is) && is)
 		state = "ready";
+	if (json_bool(json_member(daemon, "reloading"), &is) && is)
+		state = "reloading";
 	if (json_bool(json_member(daemon, "draining"), &is) && is)
 		state = "draining";
 	printf("sluiced %s: %s, pid %lld, up %s, mode %s\nconfiguration %s, state %s\n\n",

@@ -3,10 +3,15 @@
 
 #include "base/uuid.h"
 
-void backoff_init(struct backoff *backoff, int64_t first_ms, int64_t cap_ms)
+void backoff_bound(struct backoff *backoff, int64_t first_ms, int64_t cap_ms)
 {
 	backoff->first_ms = first_ms < 1 ? 1 : first_ms;
 	backoff->cap_ms = cap_ms < backoff->first_ms ? backoff->first_ms : cap_ms;
+}
+
+void backoff_init(struct backoff *backoff, int64_t first_ms, int64_t cap_ms)
+{
+	backoff_bound(backoff, first_ms, cap_ms);
 	backoff->failures = 0;
 }
 

@@ -11,6 +11,8 @@ struct backoff {
 };
 
 void backoff_init(struct backoff *backoff, int64_t first_ms, int64_t cap_ms);
+/* Other bounds for what comes; failures stay counted. A zeroed one may be given bounds by it too. */
+void backoff_bound(struct backoff *backoff, int64_t first_ms, int64_t cap_ms);
 /* Counts one more failure and returns how long to wait. */
 int64_t backoff_next(struct backoff *backoff);
 void backoff_reset(struct backoff *backoff);

@@ -242,12 +242,17 @@ const char *conf_route(const struct conf_model *model, const char *exchange, con
 /*
  * Reduces model to what a role needs; what remains is borrowed from model. names
  * are the flows of a worker or the sinks of a sink process, NULL = all. Only a
- * worker gets credentials, and only workers and sinks the options of the plugins
- * they run. Write part with conf_part_json; free nothing of it but arena.
+ * worker gets credentials, and workers and sinks the plugins they run with their
+ * options. Write part with conf_part_json; free nothing of it but arena.
  */
 enum conf_role { CONF_FOR_WORKER, CONF_FOR_SINK, CONF_FOR_RELAY, CONF_FOR_TIMER, CONF_FOR_GATEWAY };
 void conf_part(struct conf_model *part, struct arena *arena, const struct conf_model *model, enum conf_role role,
 	       const char *const *names, size_t count);
+/*
+ * Leaves out of a part what a running process can be told: its limits and the log
+ * level. What is the same then needs no other process.
+ */
+void conf_part_fixed(struct conf_model *part, struct arena *arena);
 /* Writes the model as JSON, and reads it back in a role. Only what was written by the same program is read. */
 void conf_part_json(const struct conf_model *model, struct buf *out);
 struct conf_model *conf_part_read(const struct json *part, struct error *err);

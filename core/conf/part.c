@@ -29,7 +29,54 @@ static bool runs_plugin(const struct conf_model *part, enum conf_role role, cons
 	return false;
 }
 
-/* Flows and sinks stay listed for every role (a worker routes by them); only the role's own are enabled. */
+/*
+ * What a role has no use for is left out of the flows and sinks that it is told
+ * of: a part that does not differ spares its process a restart (conf_part_fixed).
+ * Fields that nobody thought of here stay, so that nothing can be missing.
+ */
+static void forget_of_flow(struct conf_flow *flow, enum conf_role role, enum conf_mode mode)
+{
+	flow->group = NULL;
+	/* In one process for all they are slots of it. */
+	if (role != CONF_FOR_WORKER || mode != CONF_SINGLE)
+		flow->workers = 0;
+	if (role == CONF_FOR_WORKER) {
+		flow->schedule = (struct conf_schedule){.cron = NULL};
+		return;
+	}
+	flow->concurrency = 0;
+	flow->limit_count = flow->item_count = 0;
+}
+
+/* All but the sink itself only want to know which events it takes. */
+static void forget_of_sink(struct conf_sink *sink)
+{
+	sink->consumers = 0;
+	sink->batch_rows = sink->batch_bytes = sink->batch_age_ms = sink->prefetch = sink->deadline_ms = 0;
+	sink->durability = CONF_FSYNC;
+}
+
+static void forget_settings(struct conf_model *part, enum conf_role role)
+{
+	/* The supervisor's own. */
+	part->relay_workers = 0;
+	part->restart_first_ms = part->restart_cap_ms = part->ready_timeout_ms = 0;
+	if (role != CONF_FOR_TIMER)
+		part->timer_lease_ms = part->keep_complete_ms = part->keep_failed_ms = 0;
+	if (role != CONF_FOR_RELAY)
+		part->relay_events = part->relay_age_ms = part->relay_lease_ms = part->relay_window = 0;
+	if (role != CONF_FOR_SINK) {
+		part->suspect_wait_ms = 0;
+		part->engine = CONF_PLAIN;
+	}
+	if (role != CONF_FOR_WORKER) {
+		part->credential_key = NULL;
+		part->old_key_count = 0;
+		part->task_connections = 0;
+	}
+}
+
+/* Of what runs: a worker routes by the sinks, the timer makes tasks of the flows, sinks and relays know no flow. */
 static void reduce_own(struct conf_model *part, struct arena *arena, const struct conf_model *model,
 		       enum conf_role role, const char *const *names, size_t count)
 {
@@ -38,15 +85,19 @@ static void reduce_own(struct conf_model *part, struct arena *arena, const struc
 
 	part->flow_count = part->sink_count = 0;
 	for (size_t i = 0; i < model->flow_count; i++)
-		if (role != CONF_FOR_WORKER || wanted(model->flows[i].name, names, count)) {
+		if (model->flows[i].enabled && role != CONF_FOR_SINK && role != CONF_FOR_RELAY &&
+		    (role != CONF_FOR_WORKER || wanted(model->flows[i].name, names, count))) {
 			flows[part->flow_count] = model->flows[i];
-			if (role != CONF_FOR_TIMER)
-				flows[part->flow_count].schedule = (struct conf_schedule){.cron = NULL};
-			part->flow_count++;
+			forget_of_flow(&flows[part->flow_count++], role, model->mode);
 		}
 	for (size_t i = 0; i < model->sink_count; i++)
-		if (role != CONF_FOR_SINK || wanted(model->sinks[i].name, names, count))
-			sinks[part->sink_count++] = model->sinks[i];
+		if (model->sinks[i].enabled &&
+		    (role != CONF_FOR_SINK || wanted(model->sinks[i].name, names, count))) {
+			sinks[part->sink_count] = model->sinks[i];
+			if (role != CONF_FOR_SINK)
+				forget_of_sink(&sinks[part->sink_count]);
+			part->sink_count++;
+		}
 	part->flows = flows;
 	part->sinks = sinks;
 }
@@ -81,18 +132,39 @@ void conf_part(struct conf_model *part, struct arena *arena, const struct conf_m
 
 	*part = *model;
 	part->arena = NULL;
-	if (role != CONF_FOR_WORKER) {
-		part->credential_key = NULL;
-		part->old_key_count = 0;
-	}
+	forget_settings(part, role);
 	reduce_own(part, arena, model, role, names, count);
 	reduce_upstream(part, arena, model, role);
-	for (size_t i = 0; i < model->plugin_count; i++) {
-		plugins[i] = model->plugins[i];
-		if (!runs_plugin(part, role, plugins[i].name))
-			plugins[i].option_count = 0;
-	}
+	/* Only what it runs: a new file for a new flow is no business of the others. */
+	part->plugin_count = 0;
+	for (size_t i = 0; i < model->plugin_count; i++)
+		if (runs_plugin(part, role, model->plugins[i].name))
+			plugins[part->plugin_count++] = model->plugins[i];
 	part->plugins = plugins;
+}
+
+void conf_part_fixed(struct conf_model *part, struct arena *arena)
+{
+	struct conf_source *sources = arena_alloc(arena, part->source_count * sizeof(*sources));
+	struct conf_flow *flows = arena_alloc(arena, part->flow_count * sizeof(*flows));
+
+	for (size_t i = 0; i < part->source_count; i++) {
+		sources[i] = part->sources[i];
+		sources[i].limit_count = sources[i].credential_limit_count = 0;
+	}
+	for (size_t i = 0; i < part->flow_count; i++) {
+		struct conf_pair *items = arena_alloc(arena, part->flows[i].item_count * sizeof(*items));
+
+		flows[i] = part->flows[i];
+		flows[i].limit_count = 0;
+		/* How much may change, of what may not. */
+		for (size_t k = 0; k < flows[i].item_count; k++)
+			items[k] = (struct conf_pair){part->flows[i].items[k].name, ""};
+		flows[i].items = items;
+	}
+	part->sources = sources;
+	part->flows = flows;
+	part->log_level = "";
 }
 
 void conf_part_json(const struct conf_model *model, struct buf *out)

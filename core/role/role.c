@@ -28,6 +28,7 @@ struct runtime {
 	struct role role;
 	struct json_doc *part;
 	struct conf_model *conf;
+	struct conf_model *limits;	/* owned: role.limits since it was told others; NULL */
 	struct metrics *metrics;
 	struct loop_fd *channel;
 	struct loop_signal *term, *interrupt;
@@ -87,6 +88,56 @@ static void on_signal(void *user, int signum)
 	drain(user);
 }
 
+/* Closes fd. */
+static struct json_doc *read_part(int fd, struct error *err)
+{
+	struct stat st;
+	struct json_doc *doc;
+	void *bytes;
+
+	if (fstat(fd, &st) != 0) {
+		error_errno(err, "fd %d holds no configuration: roles are started by sluiced", fd);
+		return NULL;
+	}
+	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (bytes == MAP_FAILED) {
+		error_errno(err, "mapping the configuration");
+		return NULL;
+	}
+	doc = json_parse(bytes, (size_t)st.st_size, err);
+	munmap(bytes, (size_t)st.st_size);
+	close(fd);
+	return doc;
+}
+
+static void begin_log(const struct json *part)
+{
+	enum log_level level = LOG_LEVEL_INFO;
+
+	log_level_parse(json_string(json_member(part, "log_level"), NULL), &level);
+	log_init(STDERR_FILENO, json_string(json_member(part, "title"), NULL), level);
+}
+
+/* The configuration was changed in what needs no other process: title, log level, limits. */
+static void on_part(struct runtime *rt, int fd)
+{
+	struct error err;
+	struct json_doc *part = read_part(fd, &err);
+	struct conf_model *before = rt->limits, *conf;
+
+	conf = part != NULL ? conf_part_read(json_member(json_root(part), "conf"), &err) : NULL;
+	if (conf == NULL) {
+		role_failed(&rt->role, err.text);
+	} else {
+		begin_log(json_root(part));
+		rt->role.limits = rt->limits = conf;
+		if (rt->role.def->limits_changed != NULL)
+			rt->role.def->limits_changed(&rt->role);
+		conf_free(&before);
+	}
+	json_doc_free(&part);
+}
+
 static void on_message(struct runtime *rt, const char *text, size_t len, int fd)
 {
 	struct error err;
@@ -99,6 +150,8 @@ static void on_message(struct runtime *rt, const char *text, size_t len, int fd)
 			drain(rt);
 	} else if (json_member(message, "stop") != NULL) {
 		_exit(0);
+	} else if (json_member(message, "part") != NULL && fd >= 0) {
+		on_part(rt, fd);
 	} else if (message != NULL && rt->role.def->message != NULL) {
 		rt->role.def->message(&rt->role, message, fd);
 	} else if (fd >= 0) {
@@ -130,27 +183,6 @@ static void on_sample(void *user)
 	metrics_sample_memory();
 }
 
-static struct json_doc *read_part(struct error *err)
-{
-	struct stat st;
-	struct json_doc *doc;
-	void *bytes;
-
-	if (fstat(ROLE_PART_FD, &st) != 0) {
-		error_errno(err, "fd %d holds no configuration: roles are started by sluiced", ROLE_PART_FD);
-		return NULL;
-	}
-	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, ROLE_PART_FD, 0);
-	if (bytes == MAP_FAILED) {
-		error_errno(err, "mapping the configuration");
-		return NULL;
-	}
-	doc = json_parse(bytes, (size_t)st.st_size, err);
-	munmap(bytes, (size_t)st.st_size);
-	close(ROLE_PART_FD);
-	return doc;
-}
-
 static int load_plugins(struct role *role, struct error *err)
 {
 	role->plugins = plugin_set_new();
@@ -168,20 +200,18 @@ static int load_plugins(struct role *role, struct error *err)
 static int attach(struct runtime *rt, struct error *err)
 {
 	struct role *role = &rt->role;
-	enum log_level level = LOG_LEVEL_INFO;
 	int64_t slot = -1;
 
-	rt->part = read_part(err);
+	rt->part = read_part(ROLE_PART_FD, err);
 	if (rt->part == NULL)
 		return -1;
 	role->part = json_root(rt->part);
 	role->title = json_string(json_member(role->part, "title"), NULL);
-	log_level_parse(json_string(json_member(role->part, "log_level"), NULL), &level);
-	log_init(STDERR_FILENO, role->title, level);
+	begin_log(role->part);
 	rt->conf = conf_part_read(json_member(role->part, "conf"), err);
 	if (rt->conf == NULL)
 		return -1;
-	role->conf = rt->conf;
+	role->conf = role->limits = rt->conf;
 	rt->metrics = metrics_map(ROLE_METRICS_FD, err);
 	if (rt->metrics == NULL)
 		return -1;
@@ -233,6 +263,8 @@ int role_main(const struct role_def *def)
 
 	follow_parent();
 	signal(SIGPIPE, SIG_IGN);
+	/* For the supervisor, also when somebody sends it to every sluiced there is. */
+	signal(SIGHUP, SIG_IGN);
 	log_init(STDERR_FILENO, def->name, LOG_LEVEL_INFO);
 	rt.role.def = def;
 	rt.role.arena = arena_new();
@@ -250,6 +282,7 @@ int role_main(const struct role_def *def)
 		_exit(1);
 	}
 	plugin_set_free(&rt.role.plugins);
+	conf_free(&rt.limits);
 	conf_free(&rt.conf);
 	json_doc_free(&rt.part);
 	metrics_free(&rt.metrics);

@@ -34,6 +34,8 @@ struct role_def {
 	void (*drain)(struct role *role);
 	/* A message of the supervisor that the runtime does not handle itself; fd >= 0 is the role's to close. May be NULL. */
 	void (*message)(struct role *role, const struct json *message, int fd);
+	/* role->limits is another: what holds from now on. NULL: the role has no use for limits. */
+	void (*limits_changed)(struct role *role);
 	/* Frees what start made; the loop no longer runs. */
 	void (*stop)(struct role *role);
 };
@@ -42,6 +44,7 @@ struct role {
 	const struct role_def *def;
 	struct loop *loop;
 	const struct conf_model *conf;
+	const struct conf_model *limits;	/* whose limits hold: conf, or what came after a reload */
 	struct plugin_set *plugins;	/* NULL when the role loads none */
 	const char *title;		/* "worker refresh_x 3/10" */
 	const struct json *part;	/* the whole part: {"flows": […], "sinks": […], …} */

@@ -49,6 +49,10 @@ static void on_timer(void *user)
 
 	if (child->state == CHILD_WAITING) {
 		child_start(child);
+	} else if (child->state == CHILD_DRAINING) {
+		log_warning("not drained in time for a changed configuration: killed, its tasks run again later role=\"%s\" pid=%d",
+			    child->title, (int)child->pid);
+		kill(child->pid, SIGKILL);
 	} else if (child->state == CHILD_STARTING) {
 		str_format(child->failure, sizeof(child->failure), "not ready within %lld s",
 			   (long long)(child->supervisor->conf->ready_timeout_ms / 1000));
@@ -56,19 +60,39 @@ static void on_timer(void *user)
 	}
 }
 
-struct child *child_new(struct supervisor *supervisor, const char *role, const char *title,
-			const char *const *names, size_t name_count)
+static void forget_names(struct child *child)
+{
+	for (size_t i = 0; i < child->name_count; i++)
+		mem_release(child->names[i]);
+	mem_release(child->names);
+	mem_release(child->key);
+	mem_release(child->title);
+}
+
+void child_adopt(struct child *child, const struct planned *planned, const struct part_sums *sums)
+{
+	forget_names(child);
+	child->key = mem_strdup(planned->key);
+	child->title = mem_strdup(planned->title);
+	child->names = mem_alloc((planned->name_count + 1) * sizeof(*child->names));
+	child->name_count = planned->name_count;
+	for (size_t i = 0; i < planned->name_count; i++)
+		child->names[i] = mem_strdup(planned->names[i]);
+	child->sums = *sums;
+	backoff_bound(&child->backoff, child->supervisor->conf->restart_first_ms,
+		      child->supervisor->conf->restart_cap_ms);
+}
+
+struct child *child_new(struct supervisor *supervisor, const struct planned *planned,
+			const struct part_sums *sums)
 {
 	struct child *child = mem_alloc(sizeof(*child));
 
 	child->supervisor = supervisor;
-	child->role = role;
-	child->title = mem_strdup(title);
-	child->names = names;
-	child->name_count = name_count;
+	child->role = planned->role;
 	child->channel = -1;
 	child->timer = loop_timer_new(supervisor->loop, on_timer, child);
-	backoff_init(&child->backoff, supervisor->conf->restart_first_ms, supervisor->conf->restart_cap_ms);
+	child_adopt(child, planned, sums);
 	set_state(child, CHILD_WAITING);
 	return child;
 }
@@ -87,34 +111,66 @@ void child_free(struct child **child)
 		return;
 	close_channel(*child);
 	loop_timer_free(&(*child)->timer);
-	mem_release((*child)->title);
+	forget_names(*child);
 	mem_free(child);
 }
 
-static enum conf_role conf_role_of(const struct child *child)
+static enum conf_role conf_role_of(const char *role)
 {
-	return str_eq(child->role, "worker") ? CONF_FOR_WORKER
-	       : str_eq(child->role, "sink") ? CONF_FOR_SINK
-	       : str_eq(child->role, "relay") ? CONF_FOR_RELAY
-					     : CONF_FOR_TIMER;
+	return str_eq(role, "worker") ? CONF_FOR_WORKER
+	       : str_eq(role, "sink") ? CONF_FOR_SINK
+	       : str_eq(role, "relay") ? CONF_FOR_RELAY
+				       : CONF_FOR_TIMER;
+}
+
+static void add_to_sum(const struct conf_model *part, const struct planned *planned, char out[SHA256_TEXT_SIZE])
+{
+	struct buf text;
+
+	buf_init(&text);
+	for (size_t i = 0; i < planned->name_count; i++)
+		buf_printf(&text, "%s\n", planned->names[i]);
+	conf_part_json(part, &text);
+	sha256_hex(out, text.data, text.len);
+	explicit_bzero(text.data, text.len);
+	buf_fini(&text);
+}
+
+/*
+ * Neither title nor slot are in it: one more worker changes the number of all,
+ * and is no reason to start any of them afresh.
+ */
+void child_sums(const struct conf_model *conf, const struct planned *planned, struct part_sums *sums_r)
+{
+	struct arena *arena = arena_new();
+	struct conf_model part;
+
+	conf_part(&part, arena, conf, conf_role_of(planned->role), planned->names, planned->name_count);
+	add_to_sum(&part, planned, sums_r->whole);
+	conf_part_fixed(&part, arena);
+	add_to_sum(&part, planned, sums_r->fixed);
+	arena_free(&arena);
 }
 
 /* What the role gets to know, no more. */
-static void write_part(const struct child *child, size_t slot, struct buf *out)
+static void write_part(const struct child *child, struct buf *out)
 {
 	struct arena *arena = arena_new();
+	const char **names = arena_alloc(arena, (child->name_count + 1) * sizeof(*names));
 	struct conf_model part;
 	struct buf conf;
 	struct jwrite w;
 
-	conf_part(&part, arena, child->supervisor->conf, conf_role_of(child), child->names, child->name_count);
+	for (size_t i = 0; i < child->name_count; i++)
+		names[i] = child->names[i];
+	conf_part(&part, arena, child->supervisor->conf, conf_role_of(child->role), names, child->name_count);
 	buf_init(&conf);
 	conf_part_json(&part, &conf);
 	jwrite_init(&w, out);
 	jwrite_object(&w, NULL);
 	jwrite_string(&w, "title", child->title);
 	jwrite_string(&w, "log_level", part.log_level);
-	jwrite_uint(&w, "slot", slot);
+	jwrite_uint(&w, "slot", child->slot_index);
 	jwrite_array(&w, str_eq(child->role, "sink") ? "sinks" : "flows");
 	for (size_t i = 0; i < child->name_count; i++)
 		jwrite_string(&w, NULL, child->names[i]);
@@ -127,7 +183,7 @@ static void write_part(const struct child *child, size_t slot, struct buf *out)
 }
 
 /* The part in memory that nobody can change any more. */
-static int sealed_part(const struct child *child, size_t slot, struct error *err)
+static int sealed_part(const struct child *child, struct error *err)
 {
 	struct buf part;
 	size_t done = 0;
@@ -136,7 +192,7 @@ static int sealed_part(const struct child *child, size_t slot, struct error *err
 	if (fd < 0)
 		return error_errno(err, "memfd_create");
 	buf_init(&part);
-	write_part(child, slot, &part);
+	write_part(child, &part);
 	while (done < part.len) {
 		ssize_t n = write(fd, part.data + done, part.len - done);
 
@@ -172,7 +228,7 @@ static void become_role(const struct child *child, int channel, int part, int me
 		_exit(126);
 	close_range(6, ~0U, 0);
 	str_format(title, sizeof(title), "sluiced: %s", child->title);
-	execl(child->supervisor->program, title, "-x", child->role, (char *)NULL);
+	execl(child->supervisor->start->program, title, "-x", child->role, (char *)NULL);
 	_exit(127);
 }
 
@@ -227,14 +283,13 @@ static int start(struct child *child, struct error *err)
 {
 	struct supervisor *supervisor = child->supervisor;
 	int pair[2] = { -1, -1 }, part = -1, result = -1;
-	size_t slot;
 
-	child->slot = metrics_slot_take(supervisor->metrics, child->title, &slot);
+	child->slot = metrics_slot_take(supervisor->metrics, child->title, &child->slot_index);
 	if (child->slot == NULL) {
 		error_set(err, ERR_LIMIT, "more than %d processes", METRICS_SLOTS);
 		goto out;
 	}
-	part = sealed_part(child, slot, err);
+	part = sealed_part(child, err);
 	if (part < 0)
 		goto out;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
@@ -298,8 +353,26 @@ int child_send(struct child *child, const char *json, int fd)
 	return -1;
 }
 
+int child_tell(struct child *child)
+{
+	struct error err;
+	int part, status;
+
+	if (child->channel < 0)
+		return 0;
+	part = sealed_part(child, &err);
+	if (part < 0) {
+		log_error("role=\"%s\" error=\"%s\"", child->title, err.text);
+		return -1;
+	}
+	status = child_send(child, "{\"part\":true}", part);
+	close(part);
+	return status;
+}
+
 void child_drain(struct child *child)
 {
+	child->again = false;
 	if (child->state == CHILD_WAITING) {
 		loop_timer_stop(child->timer);
 		set_state(child, CHILD_GONE);
@@ -309,6 +382,23 @@ void child_drain(struct child *child)
 		if (child_send(child, "{\"drain\":true}", -1) != 0)
 			kill(child->pid, SIGTERM);
 	}
+}
+
+void child_leave(struct child *child, bool again, int64_t drain_ms)
+{
+	bool told = child->state == CHILD_DRAINING;
+
+	if (child->state == CHILD_WAITING && again) {
+		/* What made it fail may have been changed. */
+		loop_timer_stop(child->timer);
+		backoff_reset(&child->backoff);
+		child_start(child);
+		return;
+	}
+	child_drain(child);
+	child->again = again;
+	if (child->state == CHILD_DRAINING && !told)
+		loop_timer_start(child->timer, drain_ms, 0);
 }
 
 static void describe_end(int status, char *out, size_t size)
@@ -347,22 +437,23 @@ bool child_ended(struct child *child, int status)
 {
 	int64_t task;
 	/* Who leaves tasks behind has not left well, whatever its status: a plugin may call exit. */
-	bool wanted, clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+	bool told, wanted, clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
 			     metrics_slot_tasks(child->slot, &task, 1) == 0;
 	int64_t uptime, delay = 0;
 
 	/* Why it left may still wait in the channel. */
 	on_channel(child, child->channel, LOOP_READ);
-	wanted = child->state != CHILD_DRAINING;
+	told = child->state == CHILD_DRAINING;
+	wanted = !told || child->again;
 	uptime = child->state == CHILD_READY ? clock_mono_ms() - child->since_ms : 0;
-	if (uptime >= STEADY_MS)
+	if (uptime >= STEADY_MS || told)
 		backoff_reset(&child->backoff);
 	/* Who leaves well right after its start, again and again, must not be started without a pause. */
-	if (wanted && (!clean || uptime < child->supervisor->conf->restart_first_ms))
+	if (!told && (!clean || uptime < child->supervisor->conf->restart_first_ms))
 		delay = backoff_next(&child->backoff);
 	if (!clean)
 		obituary(child, status, wanted ? delay : -1);
-	else if (wanted)
+	else if (!told)
 		log_info("left to be started afresh role=\"%s\" pid=%d again_in_ms=%lld", child->title, (int)child->pid,
 			 (long long)delay);
 	loop_timer_stop(child->timer);
@@ -374,8 +465,9 @@ bool child_ended(struct child *child, int status)
 	child->slot = NULL;
 	child->pid = 0;
 	set_state(child, wanted ? CHILD_WAITING : CHILD_GONE);
+	child->again = false;
 	if (wanted) {
-		child->restarts++;
+		child->restarts += !told;
 		loop_timer_start(child->timer, delay, 0);
 	}
 	return wanted;

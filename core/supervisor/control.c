@@ -6,6 +6,8 @@
  *     {"cmd":"status"}            the daemon's state
  *     {"cmd":"nudge","nudge":[…]} tasks of these flows are waiting
  *     {"cmd":"stop"}              drain and leave
+ *     {"cmd":"source","source":…,"stopped":…} no requests to it, or requests again
+ *     {"cmd":"reload","check":…}  read the configuration again, or tell what would change
  *     {"cmd":"query","sql":…}     handed to the sink process with the connection
  */
 #include <errno.h>
@@ -37,6 +39,7 @@ struct control {
 	struct loop_fd *watch;
 	struct list clients;
 	size_t client_count;
+	struct client *reloader;	/* waits for control_reloaded; NULL: nobody, or gone */
 };
 
 struct client {
@@ -52,6 +55,8 @@ struct client {
 static void client_free(struct client *client)
 {
 	list_remove(&client->node);
+	if (client->control->reloader == client)
+		client->control->reloader = NULL;
 	client->control->client_count--;
 	loop_fd_free(&client->watch);
 	loop_timer_free(&client->deadline);
@@ -93,14 +98,33 @@ static bool hand_over(struct client *client)
 	return true;
 }
 
-/* Carries out one request. Returns false when the connection was handed over. */
-static bool serve(struct client *client)
+/* Returns true when the answer comes later. */
+static bool reload(struct client *client, const struct json *request)
+{
+	struct control *control = client->control;
+	struct error err;
+	bool only_check = false;
+
+	json_bool(json_member(request, "check"), &only_check);
+	if (reload_ask(control->supervisor, only_check, &err) != 0) {
+		answer_error(client, err.text);
+		return false;
+	}
+	control->reloader = client;
+	loop_timer_start(client->deadline, CHECK_TIMEOUT_MS + CLIENT_TIMEOUT_MS, 0);
+	return true;
+}
+
+enum served { ANSWERED, LATER, HANDED_OVER };
+
+/* Carries out one request. */
+static enum served serve(struct client *client)
 {
 	struct supervisor *supervisor = client->control->supervisor;
 	struct error err;
 	struct json_doc *doc = json_parse(client->in.data, client->in.len, &err);
 	const char *cmd = doc != NULL ? json_string(json_member(json_root(doc), "cmd"), NULL) : NULL;
-	bool ours = true;
+	enum served served = ANSWERED;
 
 	if (doc == NULL) {
 		answer_error(client, err.text);
@@ -113,12 +137,14 @@ static bool serve(struct client *client)
 		buf_adds(&client->out, "{}");
 		kill(getpid(), SIGTERM);
 	} else if (str_eq(cmd, "query")) {
-		ours = !hand_over(client);
+		served = hand_over(client) ? HANDED_OVER : ANSWERED;
+	} else if (str_eq(cmd, "reload")) {
+		served = reload(client, json_root(doc)) ? LATER : ANSWERED;
 	} else {
-		answer_error(client, "unknown command: known are status, nudge, query and stop");
+		answer_error(client, "unknown command: known are status, nudge, query, reload and stop");
 	}
 	json_doc_free(&doc);
-	return ours;
+	return served;
 }
 
 static void client_write(struct client *client)
@@ -165,10 +191,29 @@ static void on_client(void *user, int fd, unsigned int events)
 	*end = '\0';
 	client->in.len = (size_t)(end - client->in.data);
 	loop_fd_watch(client->watch, 0);
-	if (!serve(client)) {
+	switch (serve(client)) {
+	case HANDED_OVER:
 		client_free(client);
-		return;
+		break;
+	case LATER:
+		break;
+	case ANSWERED:
+	default:
+		buf_addc(&client->out, '\n');
+		client_write(client);
+		break;
 	}
+}
+
+void control_reloaded(struct control *control, const struct buf *answer)
+{
+	struct client *client = control->reloader;
+
+	if (client == NULL)
+		return;
+	control->reloader = NULL;
+	loop_timer_start(client->deadline, CLIENT_TIMEOUT_MS, 0);
+	buf_add(&client->out, answer->data, answer->len);
 	buf_addc(&client->out, '\n');
 	client_write(client);
 }

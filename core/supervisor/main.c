@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sluiced: the command line, checking the configuration, and which role this process is. */
 #include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,8 @@ static int run_role(int argc, char **argv)
 
 	if (argc == 4 && str_eq(argv[2], "probe"))
 		return probe_main(argv[3]);
+	if (argc >= 5 && str_eq(argv[2], "check"))
+		return check_main(argc - 3, argv + 3);
 	for (size_t i = 0; argc == 3 && i < sizeof(roles) / sizeof(roles[0]); i++)
 		if (str_eq(argv[2], roles[i]->name))
 			return role_main(roles[i]);
@@ -151,6 +154,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_init(STDERR_FILENO, "supervisor", level);
+	/* Until the supervisor hears it: what it asks for is just being done. */
+	signal(SIGHUP, SIG_IGN);
 	if (setup_init(&setup, &options.setup, &err) != 0) {
 		log_error("%s", err.text);
 	} else if (load(&setup, &options) == 0) {
@@ -160,7 +165,9 @@ int main(int argc, char **argv)
 			log_set_level(level);
 		if (options.check_only)
 			print_summary(setup.conf);
-		status = options.check_only ? 0 : supervisor_run(setup.conf, setup.program);
+		status = options.check_only ? 0 : supervisor_run(setup.conf, &(const struct supervisor_start){
+			.program = setup.program, .file = setup.file, .state = setup.state,
+			.plugins = options.setup.plugins, .log_level = options.log_level});
 	}
 	setup_fini(&setup);
 	return status;

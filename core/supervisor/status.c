@@ -61,6 +61,7 @@ void supervisor_status(struct supervisor *supervisor, struct buf *out)
 	jwrite_string(&w, "mode", conf->mode == CONF_SINGLE ? "single" : "processes");
 	jwrite_int(&w, "uptime_s", (clock_mono_ms() - supervisor->started_ms) / 1000);
 	jwrite_bool(&w, "ready", supervisor->all_ready);
+	jwrite_bool(&w, "reloading", !supervisor->all_ready && supervisor->reloaded != NULL);
 	jwrite_bool(&w, "draining", supervisor->draining);
 	jwrite_array(&w, "roles");
 	for (size_t i = 0; i < supervisor->child_count; i++)

@@ -40,8 +40,33 @@ static void reap(struct supervisor *supervisor)
 
 		if (child != NULL)
 			child_ended(child, status);
+		else
+			reload_ended(supervisor, pid, status);
 	}
+	/* While all of it ends, who is gone is still shown. */
+	if (!supervisor->draining)
+		supervisor_sweep(supervisor);
 	supervisor_child_changed(supervisor);
+}
+
+void supervisor_add(struct supervisor *supervisor, struct child *child)
+{
+	supervisor->children = mem_realloc(supervisor->children,
+					   (supervisor->child_count + 1) * sizeof(*supervisor->children));
+	supervisor->children[supervisor->child_count++] = child;
+}
+
+void supervisor_sweep(struct supervisor *supervisor)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < supervisor->child_count; i++) {
+		if (supervisor->children[i]->state == CHILD_GONE)
+			child_free(&supervisor->children[i]);
+		else
+			supervisor->children[kept++] = supervisor->children[i];
+	}
+	supervisor->child_count = kept;
 }
 
 static void kill_all(struct supervisor *supervisor)
@@ -119,7 +144,7 @@ void supervisor_child_changed(struct supervisor *supervisor)
 			return;
 	supervisor->all_ready = true;
 	log_info("ready processes=%zu start_ms=%lld", supervisor->child_count,
-		 (long long)(clock_mono_ms() - supervisor->started_ms));
+		 (long long)(clock_mono_ms() - supervisor->changed_ms));
 }
 
 static void on_signal(void *user, int signum)
@@ -141,9 +166,11 @@ static void on_signal(void *user, int signum)
 		log_info("state %s", status.data);
 		buf_fini(&status);
 		break;
+	case SIGHUP:
+		reload_now(supervisor);
+		break;
 	default:
-		log_info("signal %d (%s) has no effect: restart to read a changed configuration", signum,
-			 strsignal(signum));
+		log_info("signal %d (%s) has no effect", signum, strsignal(signum));
 		break;
 	}
 }
@@ -177,6 +204,22 @@ static int open_state(const char *state, struct error *err)
 	return fd;
 }
 
+static void start_children(struct supervisor *supervisor)
+{
+	struct plan plan;
+
+	plan_make(&plan, supervisor->conf);
+	for (size_t i = 0; i < plan.count; i++) {
+		struct part_sums sums;
+
+		child_sums(supervisor->conf, &plan.list[i], &sums);
+		supervisor_add(supervisor, child_new(supervisor, &plan.list[i], &sums));
+	}
+	plan_fini(&plan);
+	for (size_t i = 0; i < supervisor->child_count; i++)
+		child_start(supervisor->children[i]);
+}
+
 static int start_all(struct supervisor *supervisor, struct error *err)
 {
 	supervisor->metrics = metrics_create(err);
@@ -188,9 +231,8 @@ static int start_all(struct supervisor *supervisor, struct error *err)
 	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
 		supervisor->signals[i] = loop_signal_new(supervisor->loop, handled[i], on_signal, supervisor);
 	supervisor->drain_timer = loop_timer_new(supervisor->loop, on_drain_timeout, supervisor);
-	plan_children(supervisor);
-	for (size_t i = 0; i < supervisor->child_count; i++)
-		child_start(supervisor->children[i]);
+	supervisor->reload = reload_new(supervisor);
+	start_children(supervisor);
 	return 0;
 }
 
@@ -203,13 +245,16 @@ static void stop_all(struct supervisor *supervisor)
 		loop_signal_free(&supervisor->signals[i]);
 	loop_timer_free(&supervisor->drain_timer);
 	control_free(&supervisor->control);
+	reload_free(&supervisor->reload);
 	metrics_free(&supervisor->metrics);
 	loop_free(&supervisor->loop);
+	conf_free(&supervisor->reloaded);
 }
 
-int supervisor_run(const struct conf_model *conf, const char *program)
+int supervisor_run(const struct conf_model *conf, const struct supervisor_start *start)
 {
-	struct supervisor supervisor = { .conf = conf, .program = program, .started_ms = clock_mono_ms() };
+	struct supervisor supervisor = { .conf = conf, .start = start, .started_ms = clock_mono_ms(),
+					 .changed_ms = clock_mono_ms() };
 	struct error err = { .code = ERR_NONE };
 	int lock = open_state(conf->state, &err);
 	int status = 1;

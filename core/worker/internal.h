@@ -101,7 +101,7 @@ struct worker {
 	uint64_t tokens;		/* made for leave to try a source */
 	uint64_t heard;			/* messages of what is known of sources */
 	bool unread;			/* the store has not said yet which sources are stopped: nothing is claimed */
-	struct map *source_rates;	/* source → struct source_rates, once it was asked for */
+	struct map *source_rates;	/* source → struct source_rates, once it was asked for; of role->limits */
 	struct limiter *limiter;
 	struct limit_queue *queue;
 	char host[64];			/* the machine's name */
@@ -241,6 +241,8 @@ struct permission {
 /* Opens the limiter and the pool, and reads the flows' limits. After store and client are there. */
 int permit_init(struct worker *worker, struct error *err);
 void permit_fini(struct worker *worker);
+/* role->limits is another: what has not been granted yet asks again by them. */
+void permit_limits_changed(struct worker *worker);
 /* Which limits a task falls under when it begins. params: its JSON text. */
 void permit_task(struct task *task, const char *params);
 /* The one place where a request asks whether it may go. Cancelled by permit_forget. */

@@ -33,6 +33,7 @@
 #define ENTRY_LOOK_MS 10000	/* calls that wait for the one that asks for their task look again so often */
 
 struct source_rates {
+	const struct sl_source *of;
 	struct permit_rates source, credential;
 };
 
@@ -83,23 +84,49 @@ static void rates_read(struct permit_rates *rates, const char *const *texts, siz
 }
 
 /* flows.yaml's limits of the source, else the plugin's. */
+static void source_rates_read(const struct worker *worker, struct source_rates *rates)
+{
+	const struct conf_source *conf = conf_source(worker->role->limits, rates->of->name);
+	const char *const *own = rates->of->limits;
+
+	rates->source.count = rates->credential.count = 0;
+	if (conf != NULL && conf->limit_count > 0)
+		rates_read(&rates->source, conf->limits, conf->limit_count);
+	else
+		for (size_t i = 0; own != NULL && own[i] != NULL; i++)
+			rates_add(&rates->source, own[i]);
+	if (conf != NULL)
+		rates_read(&rates->credential, conf->credential_limits, conf->credential_limit_count);
+}
+
 static const struct source_rates *source_rates(struct worker *worker, const struct sl_source *source)
 {
-	const struct conf_source *conf = conf_source(worker->conf, source->name);
 	struct source_rates *rates = map_get(worker->source_rates, source->name);
 
 	if (rates != NULL)
 		return rates;
 	rates = mem_alloc(sizeof(*rates));
+	rates->of = source;
+	source_rates_read(worker, rates);
 	map_put(worker->source_rates, source->name, rates);
-	if (conf != NULL && conf->limit_count > 0)
-		rates_read(&rates->source, conf->limits, conf->limit_count);
-	else
-		for (size_t i = 0; source->limits != NULL && source->limits[i] != NULL; i++)
-			rates_add(&rates->source, source->limits[i]);
-	if (conf != NULL)
-		rates_read(&rates->credential, conf->credential_limits, conf->credential_limit_count);
 	return rates;
+}
+
+static void flow_rates_read(const struct worker *worker, struct worker_flow *flow)
+{
+	const struct conf_flow *conf = conf_flow(worker->role->limits, flow->name);
+
+	/* It leaves, and its flow with it: what begins meanwhile goes on as it was. */
+	if (conf == NULL)
+		return;
+	flow->limits.count = 0;
+	rates_read(&flow->limits, conf->limits, conf->limit_count);
+	for (size_t i = 0; i < flow->conf->item_count; i++) {
+		flow->items[i].count = 0;
+		for (size_t k = 0; k < conf->item_count; k++)
+			if (str_eq(conf->items[k].name, flow->conf->items[i].name))
+				rates_add(&flow->items[i], conf->items[k].value);
+	}
 }
 
 int permit_init(struct worker *worker, struct error *err)
@@ -112,13 +139,8 @@ int permit_init(struct worker *worker, struct error *err)
 	const struct limit_queue_options queue = {0};
 
 	worker->source_rates = map_new();
-	for (size_t i = 0; i < worker->flow_count; i++) {
-		struct worker_flow *flow = &worker->flows[i];
-
-		rates_read(&flow->limits, flow->conf->limits, flow->conf->limit_count);
-		for (size_t k = 0; k < flow->conf->item_count; k++)
-			rates_add(&flow->items[k], flow->conf->items[k].value);
-	}
+	for (size_t i = 0; i < worker->flow_count; i++)
+		flow_rates_read(worker, &worker->flows[i]);
 	worker->limiter = limit_open(worker->loop, worker->conf->limits, &options, err);
 	if (worker->limiter == NULL)
 		return error_prefix(err, "stores.limits");
@@ -557,6 +579,48 @@ void permit_ask(struct call *call, struct permission *permission_r)
 	call->permit->arena = arena_new();
 	find_candidates(call->permit);
 	try_next(call->permit, permission_r);
+}
+
+/*
+ * Who asks at the moment, or waits in line, does so with the rates of before: each
+ * asks again. What was granted meanwhile is given back by limit_cancel.
+ */
+static void ask_again(struct task *task)
+{
+	struct list *node, *next;
+
+	list_each_safe(node, next, &task->calls) {
+		struct call *call = list_entry(node, struct call, node);
+		struct permit *permit = call->permit;
+		struct permission permission;
+
+		if (permit == NULL || (permit->request == NULL && permit->waiter == NULL))
+			continue;
+		limit_cancel(&permit->request);
+		limit_wait_cancel(&permit->waiter);
+		permission = decided(permit, PERMIT_WAIT, 1);
+		call_permitted(call, &permission);
+	}
+}
+
+void permit_limits_changed(struct worker *worker)
+{
+	const char *name;
+	void *rates;
+	size_t cursor = 0;
+	struct list *node;
+
+	/* A worker whose flows are all gone is about to leave, and was told nothing of its sources. */
+	if (worker->role->limits->flow_count == 0)
+		return;
+	while (map_next(worker->source_rates, &cursor, &name, &rates))
+		source_rates_read(worker, rates);
+	for (size_t i = 0; i < worker->flow_count; i++)
+		flow_rates_read(worker, &worker->flows[i]);
+	list_each(node, &worker->tasks)
+		ask_again(list_entry(node, struct task, node));
+	/* There may be budget now where there was none. */
+	worker_hold_flow(worker, NULL, 0);
 }
 
 void permit_refund(struct call *call)

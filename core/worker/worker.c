@@ -514,6 +514,11 @@ static void on_message(struct role *role, const struct json *message, int fd)
 	worker_claim(worker);
 }
 
+static void limits_changed(struct role *role)
+{
+	permit_limits_changed(role->state);
+}
+
 static void drain(struct role *role)
 {
 	struct worker *worker = role->state;
@@ -551,5 +556,6 @@ const struct role_def worker_role = {
 	.start = start,
 	.drain = drain,
 	.message = on_message,
+	.limits_changed = limits_changed,
 	.stop = stop
 };

@@ -137,6 +137,47 @@ static void rates_change_live(void **state)
 	assert_answer(fixture_ask(fx, "a", "5/20s", 5), LIMIT_GRANTED, 0);
 }
 
+/* Asks every 5 ms for that long; the times of what was granted go to times. */
+static size_t demand(struct fixture *fx, const char *rate, int64_t for_us, int64_t *times)
+{
+	size_t count = 0;
+
+	for (int64_t end_us = fx->now_us + for_us; fx->now_us < end_us; fx->now_us += 5000)
+		if (fixture_ask(fx, "a", rate, 1).verdict == LIMIT_GRANTED)
+			times[count++] = fx->now_us;
+	return count;
+}
+
+static void assert_most_in(const int64_t *times, size_t count, size_t most, int64_t period_us)
+{
+	for (size_t i = 0; i + most < count; i++)
+		assert_true(times[i + most] - times[i] >= period_us);
+}
+
+/* What a reload does to a key that is in use. */
+static void a_changed_rate_holds_from_then_on(void **state)
+{
+	struct fixture *fx = *state;
+	int64_t times[1000];
+	size_t count = demand(fx, "100/s", SECOND, times);
+
+	assert_true(count >= 95);
+	assert_most_in(times, count, 100, SECOND);
+	/* All of the hundred count: none of the five before they have left. */
+	count = demand(fx, "5/s", 4 * SECOND, times);
+	assert_in_range(count, 10, 20);
+	assert_true(times[0] >= fx->now_us - 4 * SECOND + SECOND / 2);
+	assert_most_in(times, count, 5, SECOND);
+	/* Another period too. */
+	count = demand(fx, "4/2s", 6 * SECOND, times);
+	assert_in_range(count, 8, 12);
+	assert_most_in(times, count, 4, 2 * SECOND);
+	/* And up again: what is free is there at once. */
+	count = demand(fx, "100/s", SECOND / 2, times);
+	assert_true(count >= 96);
+	assert_true(times[95] - times[0] == 95 * 5000);
+}
+
 static void what_can_never_be_is_told(void **state)
 {
 	struct fixture *fx = *state;
@@ -389,6 +430,7 @@ static const struct CMUnitTest cases[] = {
 	CASE(parked_until_its_time),
 	CASE(lowered_to_what_the_upstream_says),
 	CASE(rates_change_live),
+	CASE(a_changed_rate_holds_from_then_on),
 	CASE(what_can_never_be_is_told),
 	CASE(long_keys_are_told_apart),
 	CASE(everybody_shares_one_state),

@@ -42,6 +42,9 @@ SYSTEM_TESTS += tests/system/test_example.py tests/system/test_fixtures.py
 # The supervisor: deaths, drains, refusals.
 SYSTEM_TESTS += tests/system/test_supervisor.py
 
+# Another configuration while it runs.
+SYSTEM_TESTS += tests/system/test_reload.py
+
 # The worker, with a plugin that does what none should.
 SYSTEM_TESTS += tests/system/test_worker.py tests/system/test_limits.py
 EXTRA_DIST += tests/modules/worker_unruly.c

@@ -359,7 +359,7 @@ def test_help(ctl):
     status, out, _ = ctl("--help")
     assert status == OK
     commands = re.findall(r"^  ([a-z]+(?: [a-z-]+)?)(?: [A-Z[]| {2})", out.split("Options")[0], re.M)
-    assert "flow try" in commands and len(commands) == 36
+    assert "flow try" in commands and len(commands) == 37
     for command in commands:
         status, shown, _ = ctl(*command.split(), "--help")
         assert status == OK and shown.startswith(f"Usage: sluicectl {command} [OPTION]...")

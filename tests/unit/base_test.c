@@ -438,6 +438,10 @@ static void backoff_doubles_up_to_its_cap(void **state)
 	}
 	backoff_reset(&backoff);
 	assert_in_range(backoff_next(&backoff), 500, 1000);
+	backoff_bound(&backoff, 100, 10);		/* the cap is no less than the first; one failure stays counted */
+	assert_in_range(backoff_next(&backoff), 50, 100);
+	backoff_bound(&backoff, 1000, 60000);
+	assert_in_range(backoff_next(&backoff), 2000, 4000);
 }
 
 static void identifiers_have_their_form(void **state)

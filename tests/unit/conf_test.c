@@ -549,7 +549,7 @@ static void test_parts(void **state)
 	conf_part(&part, arena, model, CONF_FOR_WORKER, flows, 1);
 	conf_part_json(&part, &json);
 	assert_int_equal(part.flow_count, 1);
-	assert_int_equal(part.sink_count, 4);
+	assert_int_equal(part.sink_count, 2);
 	assert_int_equal(part.source_count, 1);
 	assert_non_null(strstr(json.data, "hushed"));
 	check_round_trip(&part);
@@ -565,6 +565,83 @@ static void test_parts(void **state)
 	buf_fini(&json);
 	conf_free(&model);
 	arena_free(&arena);
+}
+
+/* The part of some role of a file, or what of it needs another process; owned by the caller. */
+static char *part_of(const char *text, enum conf_role role, const char *name, bool fixed)
+{
+	struct arena *arena = arena_new();
+	struct conf_model *model, part;
+	struct buf json;
+
+	in_scratch(text);
+	model = expect_valid();
+	buf_init(&json);
+	conf_part(&part, arena, model, role, name != NULL ? &name : NULL, name != NULL);
+	if (fixed)
+		conf_part_fixed(&part, arena);
+	conf_part_json(&part, &json);
+	conf_free(&model);
+	arena_free(&arena);
+	return buf_steal(&json);
+}
+
+enum { FIXED = 1, WHOLE = 2 };
+
+/* In what of a role's part two files differ. */
+static unsigned int part_differs(const char *text, const char *other, enum conf_role role, const char *name)
+{
+	unsigned int differs = 0;
+
+	for (int fixed = 0; fixed <= 1; fixed++) {
+		char *one = part_of(text, role, name, fixed), *two = part_of(other, role, name, fixed);
+
+		if (!str_eq(one, two))
+			differs |= fixed ? FIXED : WHOLE;
+		mem_release(one);
+		mem_release(two);
+	}
+	return differs;
+}
+
+#define OPTIONS "version: 1\nplugins: {shopify: {api_version: '2023-04'}}\n"
+#define SINKS "sinks: {relationship_log_events: , order_log_events: }\n"
+#define CONFIGURED(flow, more) \
+	OPTIONS "mode: processes\nflows: {fetch_profile_followers: {" flow "}, refresh_orders_by_store: }\n" more
+
+/* Which processes another configuration touches. */
+static void test_parts_that_change(void **state)
+{
+	static const char before[] = CONFIGURED("workers: 2", SINKS);
+	static const char name[] = "fetch_profile_followers", other[] = "refresh_orders_by_store";
+	static const struct {
+		const char *after;
+		unsigned int worker, other, sink, timer;
+	} cases[] = {
+		{CONFIGURED("workers: 4", SINKS), 0, 0, 0, 0},
+		{CONFIGURED("workers: 2, concurrency: 9", SINKS), FIXED | WHOLE, 0, 0, 0},
+		{CONFIGURED("workers: 2, schedule: {cron: '0 4 * * *', params: [{profile_id: '1'}]}", SINKS),
+		 0, 0, 0, FIXED | WHOLE},
+		{CONFIGURED("workers: 2, limits: [5/s]", SINKS), WHOLE, 0, 0, 0},
+		{CONFIGURED("workers: 2, item: {profile_id: 1/s}", SINKS), FIXED | WHOLE, 0, 0, 0},
+		{CONFIGURED("workers: 2", "sinks: {relationship_log_events: , order_log_events: {consumers: 2}}\n"),
+		 0, 0, FIXED | WHOLE, 0},
+		{CONFIGURED("workers: 2", SINKS "restart: {first: 9s}\nrelay: {workers: 3}\n"), 0, 0, 0, 0},
+		{CONFIGURED("workers: 2", SINKS "log: {level: debug}\n"), WHOLE, WHOLE, WHOLE, WHOLE},
+		{CONFIGURED("workers: 2", SINKS "sources: {rocketapi: {limits: [7/s]}}\n"), FIXED | WHOLE, 0, 0, 0},
+	};
+	static const char limited[] = CONFIGURED("item: {profile_id: 1/s}", "sources: {rocketapi: {limits: [7/s]}}\n");
+	static const char changed[] = CONFIGURED("item: {profile_id: 2/s}", "sources: {rocketapi: {limits: [8/s], "
+						 "credential_limits: [2/s]}}\n");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(part_differs(before, cases[i].after, CONF_FOR_WORKER, name), cases[i].worker);
+		assert_int_equal(part_differs(before, cases[i].after, CONF_FOR_WORKER, other), cases[i].other);
+		assert_int_equal(part_differs(before, cases[i].after, CONF_FOR_SINK, NULL), cases[i].sink);
+		assert_int_equal(part_differs(before, cases[i].after, CONF_FOR_TIMER, NULL), cases[i].timer);
+	}
+	assert_int_equal(part_differs(limited, changed, CONF_FOR_WORKER, name), WHOLE);
 }
 
 static void test_part_that_is_none(void **state)
@@ -795,6 +872,7 @@ int main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_plugin_path),
 		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_parts_that_change),
 		cmocka_unit_test(test_part_that_is_none),
 		cmocka_unit_test(test_catalogue),
 		cmocka_unit_test(test_units),
