@@ -15,7 +15,8 @@
 #define TAG_SIZE 24
 /* Messages that come one by one are handed over together, so long after the first. */
 #define LINGER_MS 2
-#define PREFETCH_MAX 65535
+/* More makes no sink faster, and all of it comes again, as suspect, when the connection is lost. */
+#define PREFETCH_MAX 20000
 #define ID_SIZE 300		/* a message-id of 255 bytes and the number of an event in it */
 #define PREFETCH_QUORUM 2000	/* what quorum queues allow */
 /* Few, for they may have to wait for minutes, and what waits must leave room for others. */
@@ -253,6 +254,11 @@ static uint16_t prefetch(const struct amqp_consumer *consumer, bool side)
 	if (side)
 		most = PREFETCH_SIDE;
 	return (uint16_t)(consumer->max_messages < most ? consumer->max_messages : most);
+}
+
+size_t amqp_consumer_prefetch(const struct amqp_consumer *consumer)
+{
+	return prefetch(consumer, false);
 }
 
 /* Names are not used twice: what is acknowledged late must not give the next consumer more room. */

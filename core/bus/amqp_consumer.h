@@ -67,6 +67,8 @@ struct amqp_consumer {
 int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const char *url, const struct bus_queue *queue,
 		       size_t max_messages, size_t max_bytes, size_t body_max, bool distrust, loop_item_fn *on_news, void *user,
 		       struct error *err);
+/* So many messages the broker sends before one is acknowledged. */
+size_t amqp_consumer_prefetch(const struct amqp_consumer *consumer);
 /* The loop: batches that have come, appended to batches. */
 void amqp_consumer_take(struct amqp_consumer *consumer, struct list *batches);
 /* The loop is done with a batch; its memory serves the next. */

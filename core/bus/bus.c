@@ -69,8 +69,9 @@ struct bus_reader *bus_open(struct loop *loop, const char *url, struct store *st
 		return NULL;
 	base.ops = driver->ops;
 	base.texts = arena_new();
-	if (base.options.unacked_messages == 0)
-		base.options.unacked_messages = 65535;
+	if (base.options.unacked_messages == 0 || base.options.unacked_messages > BUS_UNACKED_MAX)
+		base.options.unacked_messages = BUS_UNACKED_MAX;
+	base.stats.unacked_most = base.options.unacked_messages;
 	if (base.options.unacked_bytes == 0)
 		base.options.unacked_bytes = 64 * 1024 * 1024;
 	if (base.options.body_max == 0)

@@ -62,12 +62,17 @@ typedef void bus_messages_fn(void *user, const struct bus_message *messages, siz
 typedef void bus_done_fn(void *user, const struct error *err);
 
 #define BUS_BODY_MAX ((size_t)16 * 1024 * 1024)
+#define BUS_UNACKED_MAX 65535
 struct bus_options {
 	const char *queue;	/* copied */
 	const char *exchange, *type, *key;	/* what brokers bind it to; copied; NULL: nothing */
 	const char *state;	/* folder that outlives the process, where it notes whether it ended well; NULL: none */
 	unsigned int number;	/* which of the queue's readers in this process: each notes it for itself */
-	size_t unacked_messages;	/* no more are delivered while so many are open (0 = 65,535) … */
+	/*
+	 * No more are delivered while so many are open, nor more than the bus
+	 * chooses (0: as many as that) …
+	 */
+	size_t unacked_messages;
 	size_t unacked_bytes;	/* … or so many bytes (0 = 64 MiB); one message always fits */
 	size_t body_max;	/* a larger message is a problem (0 = BUS_BODY_MAX) */
 	bus_messages_fn *messages;
@@ -83,6 +88,7 @@ struct bus_stats {
 	uint64_t delivered, acked, rejected;	/* messages; letters for rejected */
 	uint64_t errors;			/* of the store or broker; each is tried again */
 	size_t unacked, unacked_bytes;		/* delivered, neither acked nor rejected */
+	size_t unacked_most;			/* so many messages at most */
 	size_t unsettled;			/* acked, but the store or broker does not know yet */
 };
 

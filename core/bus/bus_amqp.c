@@ -560,6 +560,7 @@ static struct bus_reader *amqp_open(const struct bus_reader *base, const char *u
 		destroy(reader);
 		return NULL;
 	}
+	reader->base.stats.unacked_most = amqp_consumer_prefetch(&reader->consumer);
 	reader->again_timer = loop_timer_new(base->loop, on_again, reader);
 	return &reader->base;
 }

@@ -50,6 +50,7 @@ struct consumer {
 	unsigned int failures;		/* in a row */
 	bool open;
 	size_t rows, bytes, rows_peak;
+	size_t unacked_most;		/* messages that the bus delivers at once */
 	uint64_t attempts;
 	bool paused, draining, settling, settled;
 	bool last_call;		/* draining: what still comes is to be dealt with */
@@ -491,7 +492,7 @@ static void take(struct consumer *consumer, const struct bus_message *message)
 	hold(consumer, batch->events - events, batch->body.len - bytes);
 	/* Not more messages than leave room for another batch to fill meanwhile. */
 	if (batch->events >= options->batch_rows || batch->body.len >= options->batch_bytes ||
-	    batch->message_count >= options->unacked_messages / BATCHES)
+	    batch->message_count >= consumer->unacked_most / BATCHES)
 		seal(consumer);
 }
 
@@ -517,7 +518,7 @@ static void on_messages(void *user, const struct bus_message *messages, size_t m
 		seal(consumer);
 	bus_reader_stats(consumer->reader, &stats);
 	/* Nothing more will come to fill it. */
-	if (stats.unacked >= consumer->options.unacked_messages)
+	if (stats.unacked >= consumer->unacked_most)
 		seal(consumer);
 	regulate(consumer);
 }
@@ -529,10 +530,9 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 	struct consumer *consumer = mem_alloc(sizeof(*consumer));
 	struct bus_options bus = { .queue = options->queue, .messages = on_messages, .lost = on_lost,
 				   .user = consumer };
+	struct bus_stats stats;
 
 	consumer->options = *options;
-	if (consumer->options.unacked_messages == 0 || consumer->options.unacked_messages > 65535)
-		consumer->options.unacked_messages = 65535;
 	consumer->start_ms = loop_now_ms(options->loop);
 	consumer->shared = bus_publishes(options->bus);
 	list_init(&consumer->sealed);
@@ -565,7 +565,10 @@ struct consumer *consumer_new(const struct consumer_options *options, struct err
 	if (consumer->reader == NULL) {
 		error_prefix(err, "sink %s", name_of(consumer));
 		consumer_free(&consumer);
+		return NULL;
 	}
+	bus_reader_stats(consumer->reader, &stats);
+	consumer->unacked_most = stats.unacked_most;
 	return consumer;
 }
 
