@@ -51,6 +51,11 @@ struct http_request {
 	 */
 	bool follow_redirects;
 	bool public_only;		/* refuse addresses that are not public, before connecting */
+	/*
+	 * There is a connection and the request is about to be written; once more when it
+	 * has to be written again. With http_start's user. Must not call any http_ function. May be NULL.
+	 */
+	void (*began)(void *user);
 };
 
 struct http_header {

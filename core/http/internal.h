@@ -35,6 +35,7 @@ struct http_transfer {
 	struct http_client *client;
 	http_done_fn *fn;
 	void *user;
+	void (*on_began)(void *user);	/* or NULL */
 	CURL *easy;			/* NULL: refused */
 	struct curl_slist *headers;
 	struct arena *arena;		/* becomes the response's */

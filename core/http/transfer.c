@@ -129,6 +129,8 @@ static int on_before_request(void *user, char *remote, char *local, int remote_p
 		refuse(t, ERR_INPUT, "a redirect leads to another origin");
 		return CURL_PREREQFUNC_ABORT;
 	}
+	if (t->on_began != NULL)
+		t->on_began(t->user);
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -241,6 +243,7 @@ struct http_transfer *transfer_new(struct http_client *client, const struct http
 	t->max_body = request->max_body ? request->max_body : HTTP_BODY_MAX;
 	t->follow = request->follow_redirects;
 	t->public_only = request->public_only;
+	t->on_began = request->began;
 	t->carries = request->body != NULL;
 	buf_init(&t->body);
 	if (http_url_parse(t->url, &url) < 0) {

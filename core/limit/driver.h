@@ -10,13 +10,13 @@
 #define LIMIT_MAGIC 0x4c696d69u
 #define LIMIT_KEY_SIZE 240	/* longer keys end in their hash: see request_new in limit.c */
 
-enum limit_op { LIMIT_TAKE, LIMIT_REFUND, LIMIT_LOWER };
+enum limit_op { LIMIT_TAKE, LIMIT_REFUND, LIMIT_MOVE, LIMIT_LOWER };
 
 struct limit_part {
 	const char *key;		/* shorter than LIMIT_KEY_SIZE */
 	struct limit_rule rules[LIMIT_WINDOWS_MAX];
 	size_t rule_count;
-	int64_t cost;			/* LIMIT_REFUND: what is given back */
+	int64_t cost;			/* LIMIT_REFUND, LIMIT_MOVE: what is given back, or moved */
 };
 
 /* Owned by the driver from its op until limit_answer. */
@@ -31,7 +31,7 @@ struct limit_request {
 	int64_t deadline_ms;		/* the driver's */
 	unsigned int tries;		/* the driver's */
 	bool distrust;			/* the driver's */
-	struct limit_grant grant;	/* LIMIT_REFUND */
+	struct limit_grant grant;	/* LIMIT_REFUND, LIMIT_MOVE */
 	int64_t park_ms;		/* LIMIT_LOWER: 0, or parks */
 	int64_t left, left_ms;		/* LIMIT_LOWER: left < 0: does not lower */
 	size_t count;
@@ -91,7 +91,7 @@ int64_t limit_wait_ms(int64_t wait_us);
 /* The file of that name below options->state. */
 struct limiter *limit_local_open(struct loop *loop, const char *name, const struct limit_options *options,
 				 struct error *err);
-/* Decides on the spot; LIMIT_REFUND and LIMIT_LOWER answer LIMIT_GRANTED when they were carried out. */
+/* Decides on the spot; all but LIMIT_TAKE answer LIMIT_GRANTED when they were carried out. */
 void limit_local_decide(struct limiter *limiter, const struct limit_request *request,
 			struct limit_answer *answer);
 /* What this process asks from now on does not trust what was written before now. */

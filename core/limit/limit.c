@@ -322,16 +322,28 @@ void limit_cancel(struct limit_request **request)
 	*request = NULL;
 }
 
-void limit_refund(struct limiter *limiter, const struct limit_item *items, size_t count,
-		  const struct limit_grant *grant)
+static void change_grant(struct limiter *limiter, enum limit_op op, const struct limit_item *items, size_t count,
+			 const struct limit_grant *grant)
 {
 	struct limit_request *request;
 
 	if (count == 0)
 		return;
-	request = request_new(limiter, LIMIT_REFUND, items, count);
+	request = request_new(limiter, op, items, count);
 	request->grant = *grant;
 	limiter->ops->request(limiter, request);
+}
+
+void limit_refund(struct limiter *limiter, const struct limit_item *items, size_t count,
+		  const struct limit_grant *grant)
+{
+	change_grant(limiter, LIMIT_REFUND, items, count, grant);
+}
+
+void limit_move(struct limiter *limiter, const struct limit_item *items, size_t count,
+		const struct limit_grant *grant)
+{
+	change_grant(limiter, LIMIT_MOVE, items, count, grant);
 }
 
 static void lower(struct limiter *limiter, const char *key, int64_t park_ms, int64_t left, int64_t left_ms)

@@ -67,7 +67,7 @@ enum limit_verdict {
 	LIMIT_NEVER /* more than a limit allows at once, or too many rates: repeating cannot help */
 };
 
-/* What was taken and when, by the store's clock: for limit_refund. */
+/* What was taken and when, by the store's clock: for limit_refund and limit_move. */
 struct limit_grant {
 	int64_t taken_us;
 	bool on_its_own;	/* by LIMIT_ON_ERROR_LOCAL */
@@ -107,12 +107,15 @@ struct limit_request *limit_take(struct limiter *limiter, const struct limit_ite
 void limit_cancel(struct limit_request **request);
 
 /*
- * The three below are best effort: they tell no result, and are lost when the
+ * The four below are best effort: they tell no result, and are lost when the
  * store is away for longer than timeout_ms.
  */
 /* Gives back what was not used: cost of each item is how much; rates are not looked at. */
 void limit_refund(struct limiter *limiter, const struct limit_item *items, size_t count,
 		  const struct limit_grant *grant);
+/* What was taken is used only now: it counts from now on. What is given back afterwards does not find it. */
+void limit_move(struct limiter *limiter, const struct limit_item *items, size_t count,
+		const struct limit_grant *grant);
 /* Nothing of the key for so long from now (Retry-After). Never shortens. */
 void limit_park(struct limiter *limiter, const char *key, int64_t for_ms);
 /* What an upstream says: at most left more of the key within that time. Only lowers. */

@@ -120,7 +120,7 @@ static void take(struct local *local, const struct limit_request *request, int64
 	}
 }
 
-/* Refunds and lowerings: part by part, as far as there is room. */
+/* Refunds, moves and lowerings: part by part, as far as there is room. */
 static void change(struct local *local, const struct limit_request *request, int64_t now_us)
 {
 	for (size_t i = 0; i < request->count; i++) {
@@ -131,6 +131,8 @@ static void change(struct local *local, const struct limit_request *request, int
 		load(local, part->key, now_us, &record);
 		if (request->op == LIMIT_REFUND) {
 			limit_record_refund(&record, part->cost, request->grant.taken_us, now_us);
+		} else if (request->op == LIMIT_MOVE) {
+			limit_record_move(&record, part->cost, request->grant.taken_us, now_us);
 		} else {
 			if (request->park_ms > 0)
 				limit_record_park(&record, now_us + request->park_ms * 1000);

@@ -183,13 +183,13 @@ static void add_number(struct command *command, int64_t number)
 
 static void add_parts(struct command *command, const struct limit_request *request)
 {
-	if (request->op == LIMIT_REFUND)
+	if (request->op != LIMIT_TAKE)
 		add_number(command, request->grant.taken_us);
 	for (size_t i = 0; i < request->count; i++) {
 		const struct limit_part *part = &request->parts[i];
 
 		add_number(command, part->cost);
-		if (request->op == LIMIT_REFUND)
+		if (request->op != LIMIT_TAKE)
 			continue;
 		add_number(command, (int64_t)part->rule_count);
 		for (size_t k = 0; k < part->rule_count; k++) {
@@ -201,7 +201,7 @@ static void add_parts(struct command *command, const struct limit_request *reque
 
 static void build(const struct redis *redis, const struct limit_request *request, struct command *command)
 {
-	static const char *const ops[] = {"take", "refund", "lower"};
+	static const char *const ops[] = {"take", "refund", "move", "lower"};
 
 	command->argc = 0;
 	add_text(command, "EVALSHA");
@@ -275,7 +275,7 @@ static void redis_request(struct limiter *limiter, struct limit_request *request
 {
 	struct redis *redis = (struct redis *)limiter;
 
-	if (request->op == LIMIT_REFUND && request->grant.on_its_own) {
+	if ((request->op == LIMIT_REFUND || request->op == LIMIT_MOVE) && request->grant.on_its_own) {
 		struct limit_answer answer;
 
 		if (redis->fallback != NULL)

@@ -188,10 +188,24 @@ local function refund(record, amount, taken, now)
 	if now < record[3] and taken >= record[4] then record[5] = record[5] + amount end
 end
 
+local function move(record, amount, taken, now)
+	for i = 6, #record do
+		local w = record[i]
+		local back = w[3] - floor(taken / width_of(w[1]))
+		if back >= 0 then
+			if w[4 + back] then w[4 + back] = max(w[4 + back] - amount, 0) end
+			w = advance(w, now)
+			raise(w, 0, amount, true)
+			record[i] = w
+		end
+	end
+end
+
 -- ARGV: [1] operation, [2] time or "" (the server's), [3] the server's run id, [4] "1": this node has seen the
 -- store before, [5] "1": the store does not know all (a node was on its own). Then
 --	take	for each key: cost, number of rules, for each rule: count, period
 --	refund	the time of the grant, for each key: amount
+--	move	the same
 --	lower	park for (0: not), at most so many (-1: any number) within
 -- Returns {1, time, complete since}, or {0, time, complete since, each key's wait}.
 local now = tonumber(ARGV[2])
@@ -237,6 +251,8 @@ for k = 2, #KEYS do
 	local record = load(KEYS[k])
 	if ARGV[1] == 'refund' then
 		refund(record, tonumber(ARGV[5 + k]), tonumber(ARGV[6]), now)
+	elseif ARGV[1] == 'move' then
+		move(record, tonumber(ARGV[5 + k]), tonumber(ARGV[6]), now)
 	else
 		local park, left, period = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 		record[2] = park > 0 and max(record[2], now + park) or record[2]

@@ -257,6 +257,22 @@ void limit_record_refund(struct limit_record *record, int64_t amount, int64_t ta
 		record->cap_left += amount;
 }
 
+void limit_record_move(struct limit_record *record, int64_t amount, int64_t taken_us, int64_t now_us)
+{
+	for (uint32_t i = 0; i < record->window_count; i++) {
+		struct limit_window *window = &record->windows[i];
+		int64_t back = window->newest - taken_us / width_of(window->period_us);
+
+		if (back < 0)
+			continue;
+		if (back < slices_of(window->period_us))
+			window->used[back] -=
+				(uint32_t)(amount < window->used[back] ? amount : window->used[back]);
+		advance(window, now_us);
+		add(&window->used[0], amount);
+	}
+}
+
 void limit_record_park(struct limit_record *record, int64_t until_us)
 {
 	record->parked_us = max64(record->parked_us, until_us);

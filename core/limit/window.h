@@ -90,6 +90,11 @@ void limit_record_take(struct limit_record *record, const struct limit_rule *rul
 		       int64_t cost, int64_t now_us);
 /* Gives back amount of what was taken at taken_us; never more than is known of that time. */
 void limit_record_refund(struct limit_record *record, int64_t amount, int64_t taken_us, int64_t now_us);
+/*
+ * What was taken at taken_us is used only now, and counts from now on. (It stays in
+ * every window it was in but the oldest, so no later grant sees less than before.)
+ */
+void limit_record_move(struct limit_record *record, int64_t amount, int64_t taken_us, int64_t now_us);
 /* Nothing before until_us; never shortens. */
 void limit_record_park(struct limit_record *record, int64_t until_us);
 /* At most left more until then. Only lowers: news that leaves more than is known already changes nothing. */

@@ -249,6 +249,11 @@ void permit_task(struct task *task, const char *params);
 void permit_ask(struct call *call, struct permission *permission_r);
 /* The request was not made after all: gives back what was taken. */
 void permit_refund(struct call *call);
+/*
+ * The request goes out at this moment. Upstreams count from now on: if it was held up, by a new
+ * connection, say, so does the limiter.
+ */
+void permit_began(struct call *call);
 /* The call is over, or asks anew. */
 void permit_forget(struct call *call);
 /* The call's source refused for now (flow_call_parked_s 0: it did not say how long), or for good; or it worked. */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "base/uuid.h"
@@ -29,6 +30,7 @@
 
 #define AGAIN_LEAST_MS 1000	/* a task that goes back stays for so long */
 #define COMPLAIN_MS 60000
+#define HELD_UP_MS 10		/* between permission and request: less is in what limits leave unused */
 #define TOLD_MS 30000		/* what is written of a credential is known to every node by then */
 #define ENTRY_LOOK_MS 10000	/* calls that wait for the one that asks for their task look again so often */
 
@@ -64,6 +66,7 @@ struct permit {
 	struct limit_waiter *waiter;
 	const struct candidate *chosen;	/* granted */
 	struct limit_grant grant;
+	int64_t granted_ms;		/* monotonic: when that was, or when it was moved to */
 };
 
 static void try_next(struct permit *permit, struct permission *permission_r);
@@ -416,6 +419,7 @@ static struct permission granted(struct permit *permit, const struct candidate *
 
 	permit->chosen = candidate;
 	permit->grant = answer->grant;
+	permit->granted_ms = clock_mono_ms();
 	/* Meanwhile another has gone to try the breaker, or the source refused another. */
 	if (barred_ms > 0 || retired) {
 		permit_refund(permit->call);
@@ -630,6 +634,17 @@ void permit_refund(struct call *call)
 	if (permit != NULL && permit->chosen != NULL)
 		limit_refund(call->task->worker->limiter, permit->chosen->items, permit->chosen->item_count,
 			     &permit->grant);
+}
+
+void permit_began(struct call *call)
+{
+	struct permit *permit = call->permit;
+	int64_t now = clock_mono_ms();
+
+	if (permit == NULL || permit->chosen == NULL || now - permit->granted_ms < HELD_UP_MS)
+		return;
+	permit->granted_ms = now;
+	limit_move(call->task->worker->limiter, permit->chosen->items, permit->chosen->item_count, &permit->grant);
 }
 
 void permit_forget(struct call *call)

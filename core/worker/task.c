@@ -176,10 +176,15 @@ static void on_response(void *user, struct http_response *response, const struct
 	call_step(call, step);
 }
 
+static void on_began(void *user)
+{
+	permit_began(user);
+}
+
 static void start_request(struct call *call, const struct flow_request *built, struct arena *scratch)
 {
 	struct worker *worker = call->task->worker;
-	const struct http_request request = engine_request(worker->conf, built, scratch);
+	struct http_request request = engine_request(worker->conf, built, scratch);
 
 	log_debug("request task=%lld operation=%s url=%s", (long long)call->task->id,
 		  flow_call_operation(call->engine), built->shown_url);
@@ -187,6 +192,7 @@ static void start_request(struct call *call, const struct flow_request *built, s
 	call->task->requests++;
 	call->probe = upstream_begins(worker, call->engine);
 	trace_begin(call, built);
+	request.began = on_began;
 	call->transfer = http_start(worker->http, &request, on_response, call);
 }
 

@@ -156,17 +156,25 @@ static struct limit_answer expect(struct compare *compare, const struct limit_it
 	return answer;
 }
 
-static void give_back(struct compare *compare)
+/* Gives back what was granted last, or moves it to now. */
+static void change_last(struct compare *compare, bool move)
 {
-	limit_refund(compare->fx->limiter, compare->last, compare->last_count, &compare->grant);
+	if (move)
+		limit_move(compare->fx->limiter, compare->last, compare->last_count, &compare->grant);
+	else
+		limit_refund(compare->fx->limiter, compare->last, compare->last_count, &compare->grant);
 	for (size_t i = 0; i < compare->last_count; i++) {
 		for (size_t k = 0; k < KEYS; k++) {
 			struct limit_record record = record_of(compare, k);
 
 			if (!str_eq(compare->keys[k], compare->last[i].key))
 				continue;
-			limit_record_refund(&record, compare->last[i].cost, compare->grant.taken_us,
-					    compare->fx->now_us);
+			if (move)
+				limit_record_move(&record, compare->last[i].cost, compare->grant.taken_us,
+						  compare->fx->now_us);
+			else
+				limit_record_refund(&record, compare->last[i].cost, compare->grant.taken_us,
+						    compare->fx->now_us);
 			keep(compare, k, &record);
 		}
 	}
@@ -203,7 +211,7 @@ static void other_step(struct compare *compare)
 		break;
 	default:
 		if (compare->last_count > 0)
-			give_back(compare);
+			change_last(compare, model_below(&compare->seed, 2) != 0);
 	}
 }
 

@@ -60,18 +60,7 @@ int64_t model_wait(const struct model *model, const struct model_rule *rules, si
 	return longest;
 }
 
-void model_take(struct model *model, int64_t cost, int64_t now_us)
-{
-	if (model->count == model->cap) {
-		model->cap = model->cap * 2 + 64;
-		model->grants = mem_realloc(model->grants, model->cap * sizeof(*model->grants));
-	}
-	model->grants[model->count++] = (struct model_grant){now_us, cost};
-	if (model->cap_until_us > now_us)
-		model->cap_left -= cost;
-}
-
-void model_refund(struct model *model, int64_t amount, int64_t taken_us, int64_t now_us)
+static void forget(struct model *model, int64_t amount, int64_t taken_us)
 {
 	int64_t rest = amount;
 
@@ -83,6 +72,33 @@ void model_refund(struct model *model, int64_t amount, int64_t taken_us, int64_t
 			rest -= back;
 		}
 	}
+}
+
+static void add_grant(struct model *model, int64_t cost, int64_t now_us)
+{
+	if (model->count == model->cap) {
+		model->cap = model->cap * 2 + 64;
+		model->grants = mem_realloc(model->grants, model->cap * sizeof(*model->grants));
+	}
+	model->grants[model->count++] = (struct model_grant){now_us, cost};
+}
+
+void model_take(struct model *model, int64_t cost, int64_t now_us)
+{
+	add_grant(model, cost, now_us);
+	if (model->cap_until_us > now_us)
+		model->cap_left -= cost;
+}
+
+void model_move(struct model *model, int64_t amount, int64_t taken_us, int64_t now_us)
+{
+	forget(model, amount, taken_us);
+	add_grant(model, amount, now_us);
+}
+
+void model_refund(struct model *model, int64_t amount, int64_t taken_us, int64_t now_us)
+{
+	forget(model, amount, taken_us);
 	if (model->cap_until_us > now_us && taken_us >= model->cap_since_us)
 		model->cap_left += amount;
 }

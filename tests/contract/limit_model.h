@@ -32,6 +32,8 @@ int64_t model_wait(const struct model *model, const struct model_rule *rules, si
 		   int64_t now_us);
 void model_take(struct model *model, int64_t cost, int64_t now_us);
 void model_refund(struct model *model, int64_t amount, int64_t taken_us, int64_t now_us);
+/* What was taken then counts from now on. */
+void model_move(struct model *model, int64_t amount, int64_t taken_us, int64_t now_us);
 void model_park(struct model *model, int64_t until_us);
 void model_lower(struct model *model, int64_t left, int64_t until_us, int64_t now_us);
 /* Forgets grants before that time. */

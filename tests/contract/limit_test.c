@@ -89,6 +89,23 @@ static void unused_cost_is_given_back(void **state)
 	assert_answer(fixture_ask(fx, "other", "100/20s", 100), LIMIT_GRANTED, 0);
 }
 
+static void what_is_used_later_counts_later(void **state)
+{
+	struct fixture *fx = *state;
+	struct limit_item item = {.key = fixture_key(fx, "late"), .cost = 5};
+	struct limit_answer answer = fixture_ask(fx, "late", "5/20s", 5);
+
+	assert_answer(answer, LIMIT_GRANTED, 0);
+	fx->now_us += 15 * SECOND;
+	limit_move(fx->limiter, &item, 1, &answer.grant);
+	fx->now_us += 2 * SECOND;
+	assert_answer(fixture_ask(fx, "late", "5/20s", 1), LIMIT_WAIT, 19000);
+	fx->now_us += 5 * SECOND;	/* it would have room, had it been used at once */
+	assert_answer(fixture_ask(fx, "late", "5/20s", 1), LIMIT_WAIT, 14000);
+	fx->now_us += 14 * SECOND;
+	assert_answer(fixture_ask(fx, "late", "5/20s", 5), LIMIT_GRANTED, 0);
+}
+
 static void parked_until_its_time(void **state)
 {
 	struct fixture *fx = *state;
@@ -427,6 +444,7 @@ static const struct CMUnitTest cases[] = {
 	CASE(all_items_or_none),
 	CASE(day_and_minute_totals_are_taken_together),
 	CASE(unused_cost_is_given_back),
+	CASE(what_is_used_later_counts_later),
 	CASE(parked_until_its_time),
 	CASE(lowered_to_what_the_upstream_says),
 	CASE(rates_change_live),

@@ -365,6 +365,10 @@ static void change_something(struct random_keys *keys, size_t k)
 		limit_record_refund(&keys->records[k], amount, keys->last[k].time_us, keys->now);
 		model_refund(&keys->models[k], amount, keys->last[k].time_us, keys->now);
 		keys->last[k].cost -= amount;
+	} else if (model_below(&keys->seed, 4) == 0 && keys->last[k].cost > 0) {
+		limit_record_move(&keys->records[k], keys->last[k].cost, keys->last[k].time_us, keys->now);
+		model_move(&keys->models[k], keys->last[k].cost, keys->last[k].time_us, keys->now);
+		keys->last[k].time_us = keys->now;
 	} else if (model_below(&keys->seed, 200) == 0) {
 		limit_record_park(&keys->records[k], until);
 		model_park(&keys->models[k], until);
