@@ -3,10 +3,14 @@
 import contextlib
 import os
 
+import pika
+
 import servers
 from harness import DEADLINE, QUEUES, Daemon, poll
 
 DATABASE = "cluster"
+TABLES = {table: (table, "event_id") for table in QUEUES.values()}	# routing key and identity
+TABLES["trace_log_events"] = ("trace_log", "id")
 FAST = """\
 tasks: {lease: 4s}
 relay: {lease: 3s}
@@ -25,6 +29,8 @@ class Node(Daemon):
         options.setdefault("sink", "deadline: 1s, batch: {age: 300ms}")
         super().__init__(folder, sim, mode="processes", tasks=cluster.tasks_url, bus=cluster.bus_url,
                          warehouse=cluster.warehouse_url, limits=cluster.limits_url, **options)
+        with open(self.config, "a") as out:		# the sinks stand last
+            out.write(f"  trace_log_events: {{{options['sink']}}}\n")
         self.cluster = cluster
         self.before = {}	# counters of daemons that were killed
 
@@ -69,9 +75,8 @@ class Cluster:
         for proxy in self.proxies:
             proxy.close()
         # What a test that failed has left is not for the next one.
-        with contextlib.suppress(AssertionError):
-            for queue in self.rabbitmq.queues():
-                self.rabbitmq.ctl("delete_queue", queue)
+        with contextlib.suppress(AssertionError, pika.exceptions.AMQPError):
+            self.rabbitmq.delete_queues()
         with contextlib.suppress(AssertionError):
             self.clickhouse.query(f"DROP DATABASE IF EXISTS {DATABASE}")
         with contextlib.suppress(AssertionError):
@@ -94,7 +99,7 @@ class Cluster:
                 self.sql("SELECT status, count(*) FROM scrape_request_log GROUP BY status")}
 
     def committed(self):
-        """Events the store has committed, by their routing key, which is the table's name."""
+        """Events the store has committed, by their routing key."""
         return {address.rpartition("/")[2]: int(events) for address, events in
                 self.sql("SELECT queue, sum(events) FROM outbox_total GROUP BY queue")}
 
@@ -102,13 +107,13 @@ class Cluster:
         return int(self.sql("SELECT count(*) FROM outbox")[0][0])
 
     def rows(self, table):
-        row = self.clickhouse.query(f"SELECT count(), uniqExact(event_id) FROM {DATABASE}.{table}")[0]
+        row = self.clickhouse.query(f"SELECT count(), uniqExact({TABLES[table][1]}) FROM {DATABASE}.{table}")[0]
         return int(row[0]), int(row[1])
 
     def books(self):
         """{table: (committed, rows, distinct identities)}"""
         committed = self.committed()
-        return {table: (committed.get(table, 0), *self.rows(table)) for table in QUEUES.values()}
+        return {table: (committed.get(key, 0), *self.rows(table)) for table, (key, _) in TABLES.items()}
 
     def balanced(self):
         return all(committed == rows for committed, rows, _ in self.books().values())

@@ -17,6 +17,8 @@ import time
 import urllib.error
 import urllib.request
 
+import pika
+
 from harness import DEADLINE, poll
 
 PR_SET_PDEATHSIG = 1
@@ -408,6 +410,13 @@ class RabbitMQ(Server):
         return {name: int(count) for name, count in
                 (line.split("\t") for line in
                  self.ctl("list_queues", "--no-table-headers", "name", "messages").splitlines())}
+
+    def delete_queues(self):
+        parameters = pika.ConnectionParameters("127.0.0.1", self.port)
+        with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
+            channel = connection.channel()
+            for queue in self.queues():
+                channel.queue_delete(queue)
 
     def alarm(self, on=True):
         """A memory alarm: connections that publish are blocked."""

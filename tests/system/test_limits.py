@@ -318,7 +318,8 @@ def test_a_cursor_meets_no_other_provider(node):
     profiles = daemon.keys("profile", 30)
     daemon.run(*(("refresh_profile_by_profile_id", {"profile_id": key}) for key in profiles), deadline=240)
     begun, further = collections.defaultdict(set), 0
-    for line in daemon.requests(op="posts"):
+    # Not in the order of the log: what was answered at once may stand before what led to it.
+    for line in sorted(daemon.requests(op="posts"), key=lambda line: line["arrived"]):
         if line["cursor"] == "" and line["status"] == 200:
             begun[line["key"]].add(line["source"])
         elif line["cursor"] != "":

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness import BUILD, Daemon, Sim, poll
-from test_limits import JITTER_MS, Node, answered, most_within, node, posts		# noqa: F401
+from test_limits import JITTER_MS, Node, arrivals, most_within, node, posts		# noqa: F401
 from test_worker import POST
 
 FAST = """\
@@ -299,7 +299,7 @@ def test_limits_hold_at_once(node):		# noqa: F811
     assert reload(one)[0]["adjusted"] == workers
     assert {task.status for task in one.ended(ids, 600)} == {"COMPLETE"}
     assert {title: pids(one)[title] for title in workers} == before
-    times = answered(one, source="rapidapi-arraybobo")
+    times = arrivals(one, source="rapidapi-arraybobo")
     assert len(times) == 400
     slow = [t for t in times if lowered <= t < raised]
     assert len(slow) >= 8 and most_within(slow, 1000 - JITTER_MS) <= 4

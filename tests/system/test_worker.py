@@ -207,7 +207,7 @@ def test_faults_of_the_upstream(lab, mode):
     faults[4] += ",source=rapidapi-arraybobo"
     daemon = lab({BASIC: "{concurrency: 20, sources: [rapidapi-arraybobo, rapidapi-jotucker]}",
                   ORDERS: "{}", "refresh_yt_posts": "{timeout: 1s, attempts: 1}"}, mode=mode,
-                 extra=FAST + "http: {timeout: 1500ms, body: 64KiB}\n", faults=faults + ["op=videos,slow=20000"])
+                 extra=FAST + "http: {timeout: 3s, body: 64KiB}\n", faults=faults + ["op=videos,slow=20000"])
     users = daemon.add(*(basic(user) for user in FAULTS))
     good, = daemon.add(basic(1))
     large, = daemon.add((ORDERS, {"store": "shop-1", "limit": 250}))
