@@ -35,11 +35,11 @@ class Idle:
             text, changed = re.subn(rf"(?m)^  {key}: .*$", f"  {key}: {url}", text)
             if changed != 1:
                 raise RuntimeError(f"flows.yaml has {changed} lines for stores.{key}")
-        _, _, flows = text.partition("\nflows:\n")
-        shipped = sum(int(count) for count in re.findall(r"(?m)^  [a-z_]+: *\{workers: (\d+)", flows))
+        head, mark, flows = text.partition("\nflows:\n")
+        workers = re.compile(r"(\{workers: )(\d+)")		# each flow says how many
+        shipped = sum(int(found[2]) for found in workers.finditer(flows))
         factor = -(-WORKERS // shipped)
-        text = re.sub(r"(?m)^(  [a-z_]+: *\{workers: )(\d+)", lambda m: m[1] + str(int(m[2]) * factor), text)
-        return text, shipped * factor
+        return head + mark + workers.sub(lambda m: m[1] + str(int(m[2]) * factor), flows), shipped * factor
 
     def measure(self, _contender):
         self.round += 1
