@@ -407,7 +407,7 @@ static void random_steps_agree_with_the_model(void **state)
 
 	(void)state;
 	keys.seed = 20240607;
-	for (size_t step = 0; step < 600000; step++) {
+	for (size_t step = 0; step < 1000000; step++) {
 		size_t k = (size_t)model_below(&keys.seed, KEYS);
 
 		if (step % 3000 == 0) {
