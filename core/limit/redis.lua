@@ -179,24 +179,22 @@ local function take(record, rules, cost, now)
 	if now < record[3] then record[5] = record[5] - cost end
 end
 
+local function take_back(w, amount, taken)
+	local back = w[3] - floor(taken / width_of(w[1]))
+	if back >= 0 and w[4 + back] then w[4 + back] = max(w[4 + back] - amount, 0) end
+	return back >= 0
+end
+
 local function refund(record, amount, taken, now)
-	for i = 6, #record do
-		local w = record[i]
-		local back = w[3] - floor(taken / width_of(w[1]))
-		if back >= 0 and w[4 + back] then w[4 + back] = max(w[4 + back] - amount, 0) end
-	end
+	for i = 6, #record do take_back(record[i], amount, taken) end
 	if now < record[3] and taken >= record[4] then record[5] = record[5] + amount end
 end
 
 local function move(record, amount, taken, now)
 	for i = 6, #record do
-		local w = record[i]
-		local back = w[3] - floor(taken / width_of(w[1]))
-		if back >= 0 then
-			if w[4 + back] then w[4 + back] = max(w[4 + back] - amount, 0) end
-			w = advance(w, now)
-			raise(w, 0, amount, true)
-			record[i] = w
+		if take_back(record[i], amount, taken) then
+			record[i] = advance(record[i], now)
+			raise(record[i], 0, amount, true)
 		end
 	end
 end

@@ -243,16 +243,20 @@ void limit_record_take(struct limit_record *record, const struct limit_rule *rul
 		record->cap_left -= cost;
 }
 
+/* Out of the slice of that time, as far as it is there. false: the time has not come yet for this window. */
+static bool take_back(struct limit_window *window, int64_t amount, int64_t taken_us)
+{
+	int64_t back = window->newest - taken_us / width_of(window->period_us);
+
+	if (back >= 0 && back < slices_of(window->period_us))
+		window->used[back] -= (uint32_t)(amount < window->used[back] ? amount : window->used[back]);
+	return back >= 0;
+}
+
 void limit_record_refund(struct limit_record *record, int64_t amount, int64_t taken_us, int64_t now_us)
 {
-	for (uint32_t i = 0; i < record->window_count; i++) {
-		struct limit_window *window = &record->windows[i];
-		int64_t back = window->newest - taken_us / width_of(window->period_us);
-
-		if (back >= 0 && back < slices_of(window->period_us))
-			window->used[back] -=
-				(uint32_t)(amount < window->used[back] ? amount : window->used[back]);
-	}
+	for (uint32_t i = 0; i < record->window_count; i++)
+		take_back(&record->windows[i], amount, taken_us);
 	if (now_us < record->cap_until_us && taken_us >= record->cap_since_us)
 		record->cap_left += amount;
 }
@@ -261,13 +265,9 @@ void limit_record_move(struct limit_record *record, int64_t amount, int64_t take
 {
 	for (uint32_t i = 0; i < record->window_count; i++) {
 		struct limit_window *window = &record->windows[i];
-		int64_t back = window->newest - taken_us / width_of(window->period_us);
 
-		if (back < 0)
+		if (!take_back(window, amount, taken_us))
 			continue;
-		if (back < slices_of(window->period_us))
-			window->used[back] -=
-				(uint32_t)(amount < window->used[back] ? amount : window->used[back]);
 		advance(window, now_us);
 		add(&window->used[0], amount);
 	}
