@@ -6,6 +6,7 @@ core_libcore_a_SOURCES += \
 	core/base/clock.c core/base/clock.h \
 	core/base/cron.c core/base/cron.h \
 	core/base/error.c core/base/error.h \
+	core/base/file.c core/base/file.h \
 	core/base/list.h \
 	core/base/map.c core/base/map.h \
 	core/base/num.c core/base/num.h \

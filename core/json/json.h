@@ -29,6 +29,8 @@ enum json_type {
  * byte order mark is skipped. Of members with equal keys the first is found.
  */
 struct json_doc *json_parse(const char *bytes, size_t len, struct error *err);
+/* All that is in the file (a memfd, say) behind fd, which stays the caller's. Besides: ERR_IO. */
+struct json_doc *json_parse_fd(int fd, struct error *err);
 void json_doc_free(struct json_doc **doc);
 const struct json *json_root(const struct json_doc *doc);
 bool json_doc_sanitised(const struct json_doc *doc);

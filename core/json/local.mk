@@ -3,6 +3,7 @@ core_libcore_a_SOURCES += \
 	core/json/internal.h \
 	core/json/json.cc \
 	core/json/json.h \
+	core/json/json_fd.c \
 	core/json/jwrite.c \
 	core/json/jwrite.h \
 	core/json/number.c \

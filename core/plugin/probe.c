@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "plugin/plugin.h"
 #include "plugin/probe.h"
 
@@ -19,21 +20,6 @@
 #define PROBE_OK '+'		/* first byte of an answer: a descriptor follows */
 #define PROBE_REFUSED '-'	/* a refusal's text follows */
 #define PROBE_NO_EXEC '!'	/* written by the forked child: the program could not be run */
-
-static int write_all(int fd, const char *bytes, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, bytes, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 int probe_main(const char *file)
 {
@@ -54,7 +40,7 @@ int probe_main(const char *file)
 		buf_adds(&answer, err.text);
 	}
 	buf_addc(&answer, '\n');
-	status = write_all(PROBE_FD, answer.data, answer.len) == 0 ? 0 : 1;
+	status = file_write_all(PROBE_FD, answer.data, answer.len) == 0 ? 0 : 1;
 	buf_fini(&answer);
 	plugin_set_free(&set);
 	/* Not exit: destructors of a plugin that was only looked at are not to run. */
@@ -78,7 +64,7 @@ static pid_t probe_start(const char *program, const char *file, int *fd_r, struc
 		if (dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0 && dup2(null, STDERR_FILENO) >= 0 &&
 		    (fds[1] == PROBE_FD ? fcntl(PROBE_FD, F_SETFD, 0) : dup2(fds[1], PROBE_FD)) >= 0)
 			execl(program, "sluiced", "-x", "probe", file, (char *)NULL);
-		write_all(PROBE_FD, (const char[]){ PROBE_NO_EXEC, '\n' }, 2);
+		file_write_all(PROBE_FD, (const char[]){ PROBE_NO_EXEC, '\n' }, 2);
 		_exit(127);
 	}
 	close(fds[1]);

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The runtime of a role process; see role.h. */
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -91,21 +88,10 @@ static void on_signal(void *user, int signum)
 /* Closes fd. */
 static struct json_doc *read_part(int fd, struct error *err)
 {
-	struct stat st;
-	struct json_doc *doc;
-	void *bytes;
+	struct json_doc *doc = json_parse_fd(fd, err);
 
-	if (fstat(fd, &st) != 0) {
-		error_errno(err, "fd %d holds no configuration: roles are started by sluiced", fd);
-		return NULL;
-	}
-	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (bytes == MAP_FAILED) {
-		error_errno(err, "mapping the configuration");
-		return NULL;
-	}
-	doc = json_parse(bytes, (size_t)st.st_size, err);
-	munmap(bytes, (size_t)st.st_size);
+	if (doc == NULL)
+		error_prefix(err, "fd %d holds no configuration: roles are started by sluiced", fd);
 	close(fd);
 	return doc;
 }

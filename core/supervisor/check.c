@@ -8,18 +8,17 @@
  * model as JSON, as roles get their parts of it, in memory that has no name: it
  * holds secrets. It is written and read by the same version of the program.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/str.h"
 #include "conf/model.h"
 #include "json/json.h"
@@ -34,20 +33,6 @@
 static void on_refused(void *user, const char *reason)
 {
 	jwrite_string(user, NULL, reason);
-}
-
-static int write_answer(const struct buf *answer)
-{
-	size_t done = 0;
-
-	while (done < answer->len) {
-		ssize_t n = write(ANSWER_FD, answer->data + done, answer->len - done);
-
-		if (n < 0 && errno != EINTR)
-			return -1;
-		done += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
 }
 
 int check_main(int argc, char **argv)
@@ -80,7 +65,7 @@ int check_main(int argc, char **argv)
 		jwrite_raw(&w, "conf", conf.data, conf.len);
 	}
 	jwrite_end(&w);
-	status = write_answer(&answer) == 0 ? 0 : 1;
+	status = file_write_all(ANSWER_FD, answer.data, answer.len) == 0 ? 0 : 1;
 	buf_fini(&conf);
 	buf_fini(&wrong);
 	buf_fini(&answer);
@@ -128,27 +113,6 @@ pid_t check_start(const struct supervisor_start *start, int *fd_r, struct error 
 	return pid;
 }
 
-/* Everything it has written, as JSON. */
-static struct json_doc *read_document(int fd, struct error *err)
-{
-	struct json_doc *doc;
-	struct stat st;
-	void *bytes;
-
-	if (fstat(fd, &st) != 0 || st.st_size == 0) {
-		error_set(err, ERR_IO, "nothing was written");
-		return NULL;
-	}
-	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (bytes == MAP_FAILED) {
-		error_errno(err, "mmap");
-		return NULL;
-	}
-	doc = json_parse(bytes, (size_t)st.st_size, err);
-	munmap(bytes, (size_t)st.st_size);
-	return doc;
-}
-
 static int describe_status(int status, struct error *err)
 {
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
@@ -163,7 +127,7 @@ static int read_answer(struct check_answer *answer, int fd, struct error *err)
 {
 	const struct json *root;
 
-	answer->doc = read_document(fd, err);
+	answer->doc = json_parse_fd(fd, err);
 	if (answer->doc == NULL)
 		return -1;
 	root = json_root(answer->doc);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One role instance: start it, hear from it, drain it, write its obituary, start it again. Supervisor only. */
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/str.h"
 #include "conf/model.h"
 #include "json/json.h"
@@ -186,22 +186,15 @@ static void write_part(const struct child *child, struct buf *out)
 static int sealed_part(const struct child *child, struct error *err)
 {
 	struct buf part;
-	size_t done = 0;
-	int fd = memfd_create("sluice-part", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create("sluice-part", MFD_CLOEXEC | MFD_ALLOW_SEALING), status;
 
 	if (fd < 0)
 		return error_errno(err, "memfd_create");
 	buf_init(&part);
 	write_part(child, &part);
-	while (done < part.len) {
-		ssize_t n = write(fd, part.data + done, part.len - done);
-
-		if (n < 0 && errno != EINTR)
-			break;
-		done += n > 0 ? (size_t)n : 0;
-	}
+	status = file_write_all(fd, part.data, part.len);
 	explicit_bzero(part.data, part.len);
-	if (done < part.len || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
+	if (status != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
 		error_errno(err, "writing the role's configuration");
 		close(fd);
 		fd = -1;
