@@ -10,20 +10,12 @@ import rig as rigs
 from curve_tasks import TAIL, pace, roles_of, slope, speed_of, without_roles
 from plot import Panel
 from report import Run
+from stage_sink import CONFIG
 
 RELAY_EVENTS, RELAY_BYTES = 500, 262144		# what a relay puts into one message, by default
 BATCH_ROWS, BATCH_BYTES = 50000, 32 << 20	# and a sink into one insert
 INSERTS = 4					# at least, or a rate says nothing
 USUAL = 600					# bytes of an event
-CONFIG = """\
-version: 1
-stores:
-  tasks: sqlite:${{STATE}}/sluice.db
-  bus: {bus}
-  warehouse: {warehouse}
-sinks:
-{sinks}
-"""
 
 
 class SinkCurve:

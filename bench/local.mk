@@ -15,13 +15,13 @@ EXTRA_DIST += bench/growth/batch.svg bench/growth/concurrency.svg bench/growth/n
 EXTRA_DIST += bench/growth/tables.svg bench/growth/workers.svg
 dist_noinst_SCRIPTS += bench/grow bench/run
 
-bench_decode_bench_SOURCES = bench/decode_bench.c bench/profile_sink.h
+bench_decode_bench_SOURCES = bench/decode_bench.c bench/profile_columns.h bench/profile_sink.h
 bench_decode_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 
 bench_json_bench_SOURCES = bench/json_bench.c
 bench_json_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 
-bench_queue_fill_SOURCES = bench/queue_fill.c bench/profile_sink.h
+bench_queue_fill_SOURCES = bench/queue_fill.c bench/profile_columns.h bench/profile_sink.h
 bench_queue_fill_LDADD = core/libcore.a $(SLUICE_LIBS)
 
 # Also the load of the PostgreSQL system tests.
@@ -29,7 +29,7 @@ check_PROGRAMS += bench/store_bench
 bench_store_bench_SOURCES = bench/store_bench.c
 bench_store_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 
-bench_sink_bench_SOURCES = bench/sink_bench.c bench/profile_sink.h
+bench_sink_bench_SOURCES = bench/sink_bench.c bench/profile_columns.h bench/profile_sink.h
 bench_sink_bench_LDADD = core/libcore.a $(SLUICE_LIBS)
 
 bench_warehouse_bench_SOURCES = bench/warehouse_bench.c
@@ -45,7 +45,7 @@ bench_noop_la_LDFLAGS = $(TEST_MODULE_FLAGS)
 
 # Eight tables: bench/.libs/tables.so.
 EXTRA_LTLIBRARIES += bench/tables.la
-bench_tables_la_SOURCES = bench/tables.c
+bench_tables_la_SOURCES = bench/profile_columns.h bench/tables.c
 bench_tables_la_LDFLAGS = $(TEST_MODULE_FLAGS)
 
 # What bench/run and bench/grow need beside the product itself.

@@ -6,24 +6,12 @@
 #include <stdint.h>
 #include <string.h>
 
-#include <sluice/sink.h>
-
 #include "base/buf.h"
 #include "base/uuid.h"
+#include "profile_columns.h"
 
 #define QUEUE "profile_log_events_q"
 
-static const struct sl_sink_column columns[] = {
-	{"event_id", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"source", "String", NULL, SL_COLUMN_NEEDED, NULL},
-	{"platform", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"profile_id", "String", NULL, SL_COLUMN_NEEDED, NULL},
-	{"handle", "Nullable(String)", NULL, SL_COLUMN_NEEDED, NULL},
-	{"event_timestamp", "DateTime", NULL, SL_COLUMN_NEEDED, NULL},
-	{"insert_timestamp", "DateTime", NULL, SL_COLUMN_NOW, NULL},
-	{"metrics", "String", NULL, SL_COLUMN_NEEDED | SL_COLUMN_OBJECT, NULL},
-	{"dimensions", "String", NULL, SL_COLUMN_NEEDED | SL_COLUMN_OBJECT, NULL},
-	SL_END_OF_SINK_COLUMNS
-};
-static const char *const prefix[] = {"platform", "profile_id", "event_timestamp", NULL};
 static const struct sl_sink sink = SL_SINK_INIT(
 	.name = "profile_log_events", .queue = QUEUE, .exchange = "beat.dx", .key = "profile_log_events",
 	.table = "profile_log_events", .columns = columns, .engine = "MergeTree",

@@ -18,7 +18,7 @@ stores:
   bus: {bus}
   warehouse: {warehouse}
 sinks:
-  profile_log_events: {{}}
+{sinks}
 """
 
 
@@ -31,7 +31,8 @@ class Sink:
     def prepare(self):
         self.broker, self.warehouse = self.rig.rabbitmq(), self.rig.clickhouse()
         self.warehouse.query("CREATE DATABASE IF NOT EXISTS _e")
-        self.config = CONFIG.format(bus=self.broker.url(), warehouse=self.warehouse.url(database="_e"))
+        self.config = CONFIG.format(bus=self.broker.url(), warehouse=self.warehouse.url(database="_e"),
+                                    sinks="  profile_log_events: {}")
         with rigs.Sluiced(self.rig, self.config) as sluiced:	# makes queue and table
             sluiced.start()
 

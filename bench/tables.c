@@ -1,21 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plugin for bench/grow: eight queues and tables that are all the same; flows.yaml says which are used. */
-#include <stddef.h>
-
 #include <sluice/plugin.h>
 
-/* Those of profile events, see plugins/sinks/sinks.c. */
-static const struct sl_sink_column columns[] = {
-	{"event_id", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"source", "String", NULL, SL_COLUMN_NEEDED, NULL},
-	{"platform", "String", NULL, SL_COLUMN_NEEDED, NULL}, {"profile_id", "String", NULL, SL_COLUMN_NEEDED, NULL},
-	{"handle", "Nullable(String)", NULL, SL_COLUMN_NEEDED, NULL},
-	{"event_timestamp", "DateTime", NULL, SL_COLUMN_NEEDED, NULL},
-	{"insert_timestamp", "DateTime", NULL, SL_COLUMN_NOW, NULL},
-	{"metrics", "String", NULL, SL_COLUMN_NEEDED | SL_COLUMN_OBJECT, NULL},
-	{"dimensions", "String", NULL, SL_COLUMN_NEEDED | SL_COLUMN_OBJECT, NULL},
-	SL_END_OF_SINK_COLUMNS
-};
-static const char *const prefix[] = {"platform", "profile_id", "event_timestamp", NULL};
+#include "profile_columns.h"
 
 #define TABLE(name_) \
 	static const struct sl_sink name_ = SL_SINK_INIT( \
