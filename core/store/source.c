@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The values that changes of what is known of a source are written with. Any thread. */
+/* What drivers do alike when asked of sources. Any thread. */
 #include "store/source.h"
 
 #include "base/arena.h"
@@ -14,8 +14,9 @@ static const char *text(struct arena *arena, const char *value)
 	return value != NULL ? arena_strdup(arena, value) : NULL;
 }
 
-size_t source_values(struct arena *arena, const struct store_source_change *change,
-		     const char *values_r[SOURCE_VALUES_MAX])
+/* The values of the statement's parameters; how many. */
+static size_t change_values(struct arena *arena, const struct store_source_change *change,
+			    const char *values_r[SOURCE_VALUES_MAX])
 {
 	size_t count = 0;
 
@@ -48,4 +49,26 @@ size_t source_values(struct arena *arena, const struct store_source_change *chan
 		break;
 	}
 	return count;
+}
+
+void source_list(struct source_query *query, const char *read, struct arena *arena, size_t limit,
+		 store_sources_fn *done, void *user)
+{
+	*query = (struct source_query){.read = read, .read_count = 1, .done = done, .user = user};
+	query->values[0] = number(arena, (int64_t)limit);
+}
+
+void source_change(struct source_query *query, const char *const *statements, const char *read, struct arena *arena,
+		   const struct store_source_change *change, store_sources_fn *done, void *user)
+{
+	*query = (struct source_query){
+		.change = statements[change->action], .read = read, .read_count = 2, .done = done, .user = user};
+	query->change_count = change_values(arena, change, query->values);
+	if (query->change_count == 1)
+		query->values[1] = "";
+}
+
+void source_answer(const struct source_query *query, const struct error *err)
+{
+	query->done(query->user, query->rows, err->code == ERR_NONE ? query->count : 0, err);
 }

@@ -44,11 +44,24 @@
 		[STORE_SOURCE_START] = "DELETE FROM source_state WHERE source = $1"                          \
 	}
 
-/*
- * The values of the statement's parameters, $1 first, as texts in the arena;
- * how many. They are a copy: the change may go.
- */
-size_t source_values(struct arena *arena, const struct store_source_change *change,
-		     const char *values_r[SOURCE_VALUES_MAX]);
+/* What is asked of the store, and its answer; all in the request's arena, a copy: what asked may go. */
+struct source_query {
+	const char *change;		/* NULL: nothing is changed */
+	const char *read;
+	const char *values[SOURCE_VALUES_MAX];	/* $1 first, as texts: of change; the first ones are of read, too */
+	size_t change_count, read_count;
+	struct store_source *rows;
+	size_t count;
+	store_sources_fn *done;
+	void *user;
+};
+
+/* read: SOURCE_LIST. */
+void source_list(struct source_query *query, const char *read, struct arena *arena, size_t limit,
+		 store_sources_fn *done, void *user);
+/* statements: SOURCE_STATEMENTS; read: SOURCE_ONE. */
+void source_change(struct source_query *query, const char *const *statements, const char *read, struct arena *arena,
+		   const struct store_source_change *change, store_sources_fn *done, void *user);
+void source_answer(const struct source_query *query, const struct error *err);
 
 #endif

@@ -10,14 +10,7 @@ static const char *const statements[] = SOURCE_STATEMENTS(NOW);
 
 struct sources {
 	struct sqlite_request request;
-	const char *change;		/* NULL: nothing is changed */
-	const char *read;
-	const char *values[SOURCE_VALUES_MAX];	/* of change; the first ones are of read, too */
-	size_t change_count, read_count;
-	struct store_source *rows;
-	size_t count;
-	store_sources_fn *done;
-	void *user;
+	struct source_query query;
 };
 
 /* Columns of numbers turn texts into such. */
@@ -38,12 +31,11 @@ static sqlite3_stmt *bound(struct sqlite_db *db, const char *sql, const char *co
 	return statement;
 }
 
-static void add_row(struct sources *sources, sqlite3_stmt *statement)
+static void add_row(struct source_query *query, struct arena *arena, sqlite3_stmt *statement)
 {
-	struct arena *arena = sources->request.arena;
 
-	sources->rows = arena_grow(arena, sources->rows, sources->count, sizeof(*sources->rows));
-	sources->rows[sources->count++] = (struct store_source){
+	query->rows = arena_grow(arena, query->rows, query->count, sizeof(*query->rows));
+	query->rows[query->count++] = (struct store_source){
 		.source = sqlite_text(statement, 0, arena),
 		.handle = sqlite_text(statement, 1, arena),
 		.stopped = sqlite3_column_int(statement, 2) != 0,
@@ -59,41 +51,34 @@ static void add_row(struct sources *sources, sqlite3_stmt *statement)
 
 static int run(struct sqlite_db *db, struct sqlite_request *request, struct error *err)
 {
-	struct sources *sources = (struct sources *)request;
+	struct source_query *query = &((struct sources *)request)->query;
 	sqlite3_stmt *statement;
 	int rc;
 
-	if (sources->change != NULL) {
-		statement = bound(db, sources->change, sources->values, sources->change_count, err);
+	if (query->change != NULL) {
+		statement = bound(db, query->change, query->values, query->change_count, err);
 		if (statement == NULL || sqlite_step(db, statement, err) < 0)
 			return -1;
 	}
-	sources->count = 0;
-	statement = bound(db, sources->read, sources->values, sources->read_count, err);
+	query->count = 0;
+	statement = bound(db, query->read, query->values, query->read_count, err);
 	if (statement == NULL)
 		return -1;
 	while ((rc = sqlite_step(db, statement, err)) > 0)
-		add_row(sources, statement);
+		add_row(query, request->arena, statement);
 	return rc;
 }
 
 static void answer(struct sqlite_request *request)
 {
-	struct sources *sources = (struct sources *)request;
-
-	sources->done(sources->user, sources->rows, request->err.code == ERR_NONE ? sources->count : 0,
-		      &request->err);
+	source_answer(&((struct sources *)request)->query, &request->err);
 }
 
 void sqlite_sources(struct store *store, size_t limit, store_sources_fn *done, void *user)
 {
 	struct sources *sources = sqlite_request_new(store, sizeof(*sources), false, run, answer);
 
-	sources->read = SOURCE_LIST(NOW);
-	sources->values[0] = arena_printf(sources->request.arena, "%zu", limit);
-	sources->read_count = 1;
-	sources->done = done;
-	sources->user = user;
+	source_list(&sources->query, SOURCE_LIST(NOW), sources->request.arena, limit, done, user);
 	sqlite_request_submit(&sources->request);
 }
 
@@ -102,13 +87,6 @@ void sqlite_source_change(struct store *store, const struct store_source_change 
 {
 	struct sources *sources = sqlite_request_new(store, sizeof(*sources), true, run, answer);
 
-	sources->change = statements[change->action];
-	sources->change_count = source_values(sources->request.arena, change, sources->values);
-	sources->read = SOURCE_ONE(NOW);
-	if (sources->change_count == 1)
-		sources->values[1] = "";
-	sources->read_count = 2;
-	sources->done = done;
-	sources->user = user;
+	source_change(&sources->query, statements, SOURCE_ONE(NOW), sources->request.arena, change, done, user);
 	sqlite_request_submit(&sources->request);
 }
