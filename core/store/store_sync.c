@@ -111,6 +111,12 @@ static void copy_text(struct arena *arena, const char **text)
 		*text = arena_strdup(arena, *text);
 }
 
+static void copy_texts(struct arena *arena, const char **const *texts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		copy_text(arena, texts[i]);
+}
+
 static void *copy_rows(struct store_sync *sync, const void *rows, size_t count, size_t size)
 {
 	sync->rows = arena_alloc(sync->arena, (count + 1) * size);
@@ -124,7 +130,7 @@ static void on_claimed(void *user, const struct task_row *rows, size_t count, co
 {
 	struct store_sync *sync = user;
 	struct task_row *copy = copy_rows(sync, rows, count, sizeof(*rows));
-	size_t i, j;
+	size_t i;
 
 	for (i = 0; i < count; i++) {
 		const char **texts[] = {&copy[i].flow,       &copy[i].platform,  &copy[i].params,
@@ -133,8 +139,7 @@ static void on_claimed(void *user, const struct task_row *rows, size_t count, co
 					&copy[i].unique_key, &copy[i].reason,    &copy[i].created_at,
 					&copy[i].scraped_at, &copy[i].picked_at, &copy[i].expires_at};
 
-		for (j = 0; j < sizeof(texts) / sizeof(texts[0]); j++)
-			copy_text(sync->arena, texts[j]);
+		copy_texts(sync->arena, texts, sizeof(texts) / sizeof(texts[0]));
 	}
 	answered(sync, err);
 }
@@ -177,14 +182,13 @@ static void on_letters(void *user, const struct store_letter *rows, size_t count
 {
 	struct store_sync *sync = user;
 	struct store_letter *copy = copy_rows(sync, rows, count, sizeof(*rows));
-	size_t i, j;
+	size_t i;
 
 	for (i = 0; i < count; i++) {
 		const char **texts[] = {&copy[i].queue, &copy[i].dedup_id, &copy[i].reason,
 					&copy[i].code,  &copy[i].first_at, &copy[i].last_at};
 
-		for (j = 0; j < sizeof(texts) / sizeof(texts[0]); j++)
-			copy_text(sync->arena, texts[j]);
+		copy_texts(sync->arena, texts, sizeof(texts) / sizeof(texts[0]));
 		if (rows[i].payload != NULL)
 			copy[i].payload = arena_strndup(sync->arena, rows[i].payload, rows[i].payload_len);
 	}
@@ -210,15 +214,14 @@ static void on_credentials(void *user, const struct store_credential *rows, size
 {
 	struct store_sync *sync = user;
 	struct store_credential *copy = copy_rows(sync, rows, count, sizeof(*rows));
-	size_t i, j;
+	size_t i;
 
 	for (i = 0; i < count; i++) {
 		const char **texts[] = {&copy[i].idempotency_key, &copy[i].source, &copy[i].handle,
 					&copy[i].credentials, &copy[i].key_id, &copy[i].limits, &copy[i].reason,
 					&copy[i].created_at, &copy[i].updated_at};
 
-		for (j = 0; j < sizeof(texts) / sizeof(texts[0]); j++)
-			copy_text(sync->arena, texts[j]);
+		copy_texts(sync->arena, texts, sizeof(texts) / sizeof(texts[0]));
 	}
 	answered(sync, err);
 }
@@ -246,8 +249,7 @@ static void on_sources(void *user, const struct store_source *rows, size_t count
 		const char **texts[] = {&copy[i].source, &copy[i].handle, &copy[i].reason, &copy[i].node,
 					&copy[i].probe};
 
-		for (size_t j = 0; j < sizeof(texts) / sizeof(texts[0]); j++)
-			copy_text(sync->arena, texts[j]);
+		copy_texts(sync->arena, texts, sizeof(texts) / sizeof(texts[0]));
 	}
 	answered(sync, err);
 }
