@@ -292,16 +292,29 @@ static int ask_to_begin(struct amqp_consumer *consumer, struct error *err)
 				amqp_send_method(conn->state, AMQP_MAIN, AMQP_BASIC_CONSUME_METHOD, &begin), err);
 }
 
+/* Since when there has been no use for more. */
+static void note_held_up(struct amqp_consumer *consumer, bool paused)
+{
+	if (!paused && !is_full(consumer))
+		consumer->held_up_ms = 0;
+	else if (consumer->held_up_ms == 0)
+		consumer->held_up_ms = clock_mono_ms();
+}
+
+static bool held_up_for(const struct amqp_consumer *consumer, int64_t ms)
+{
+	return consumer->held_up_ms != 0 && clock_mono_ms() - consumer->held_up_ms > ms;
+}
+
 /* Consumes while there is room for what comes, and not any more when nothing is to come. */
 static int keep_consuming(struct amqp_consumer *consumer, struct error *err)
 {
-	bool cancelled, too_long = consumer->held_up_ms != 0 &&
-				   clock_mono_ms() - consumer->held_up_ms > HELD_UP_MAX_MS;
+	bool cancelled;
 
 	pthread_mutex_lock(&consumer->mutex);
 	cancelled = consumer->cancelled;
 	pthread_mutex_unlock(&consumer->mutex);
-	if (consumer->consuming == CONSUMING && (cancelled || too_long))
+	if (consumer->consuming == CONSUMING && (cancelled || held_up_for(consumer, HELD_UP_MAX_MS)))
 		return ask_to_end(consumer, err);
 	if (consumer->consuming == ENDED && !cancelled && consumer->held_up_ms == 0)
 		return ask_to_begin(consumer, err);
@@ -560,19 +573,14 @@ static void lost(struct amqp_consumer *consumer, const struct error *err)
 	forget_connection(consumer);
 }
 
-/* Returns whether nothing more is to be handed over; *long_r: for so long that others should have it. */
-static bool is_paused(struct amqp_consumer *consumer, bool *long_r)
+/* Returns whether nothing more is to be handed over; *settling_r: somebody waits for a settle. */
+static bool is_paused(struct amqp_consumer *consumer, bool *settling_r)
 {
-	int64_t now = clock_mono_ms();
 	bool paused;
 
 	pthread_mutex_lock(&consumer->mutex);
 	paused = consumer->paused;
-	if (!paused && !is_full(consumer))
-		consumer->held_up_ms = 0;
-	else if (consumer->held_up_ms == 0)
-		consumer->held_up_ms = now;
-	*long_r = paused && now - consumer->held_up_ms > PAUSE_MAX_MS && consumer->settle_asked == consumer->settled;
+	*settling_r = consumer->settle_asked != consumer->settled;
 	pthread_mutex_unlock(&consumer->mutex);
 	return paused;
 }
@@ -634,9 +642,10 @@ static void body(struct amqp_link *link)
 	struct amqp_consumer *consumer = consumer_of(link);
 
 	while (!atomic_load(&link->stop)) {
-		bool too_long, paused = is_paused(consumer, &too_long);
+		bool settling, paused = is_paused(consumer, &settling);
 
-		if (too_long) {
+		note_held_up(consumer, paused);
+		if (paused && !settling && held_up_for(consumer, PAUSE_MAX_MS)) {
 			drop_connection(consumer);
 		} else if (amqp_link_connect(link, setup)) {
 			turn(consumer, paused);

@@ -39,7 +39,7 @@ class Pool(Daemon):
         lines = "\n".join(f"  {flow}: {settings}" for flow, settings in flows.items())
         super().__init__(folder, self.upstream.url, mode=mode, flows=lines, extra=FAST, **stores)
         self.environment["SLUICE_CHDB"] = "/nowhere/libchdb.so"
-        self.new_key()
+        self.key = self.new_key()
 
     def start(self, ready=False):
         """Without a warehouse it is never all ready; the workers are."""
@@ -227,10 +227,8 @@ def test_two_nodes_share_a_pool(tmp_path, postgres, redis):
             (tmp_path / name).mkdir()
             nodes.append(Pool(tmp_path / name, flows, mode="processes", upstream=nodes[0] if nodes else None, **stores))
         first, second = nodes
-        for name in os.listdir(first.folder):
-            if name.startswith("key-"):
-                shutil.copy2(os.path.join(first.folder, name), second.folder)
-                second.use_key(name)
+        shutil.copy2(os.path.join(first.folder, first.key), second.folder)
+        second.use_key(first.key)
         good = ["good-secret-one", "good-secret-two", "good-secret-three"]
         bad = first.add(ARRAYBOBO, "X-RapidAPI-Key", "bad-secret-four")
         for text in good:
