@@ -240,7 +240,7 @@ static const struct conf_key slice_keys[] = {
 static const struct conf_section slice_section = {.keys = slice_keys};
 
 static const struct conf_key commit_keys[] = {
-	{"tasks", &conf_int, AT(conf_model, group_tasks), BOUNDS(1, 10000), .fallback = "64",
+	{"tasks", &conf_int, AT(conf_model, group_tasks), BOUNDS(1, 10000), .fallback = "256",
 	 .doc = "tasks in one transaction at most"},
 	{"bytes", &conf_size, AT(conf_model, group_bytes), BOUNDS(64 * KIB, 256 * MIB), .fallback = "8MiB",
 	 .doc = "bytes in one transaction at most"},

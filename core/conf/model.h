@@ -166,7 +166,7 @@ struct conf_model {
 	/* DESIGN §11's named limits */
 	int64_t lease_ms;			/* 60 s, extended every third of it */
 	int64_t group_ms;			/* group commit: 5 ms … */
-	int group_tasks;			/* … or 64 tasks */
+	int group_tasks;			/* … or 256 tasks */
 	int64_t group_bytes;			/* 8 MiB */
 	int64_t slice_records, slice_bytes;	/* 1,000; 4 MiB */
 	int crash_limit;			/* 20 */

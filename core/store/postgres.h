@@ -24,6 +24,7 @@
 #include "store/group.h"
 
 #define PG_CHANNEL "sluice_tasks"
+#define PG_PARAMS_MAX 1700	/* the columns a table may have, and what a statement adds to them */
 #define PG_STATE_SIZE 6		/* a SQLSTATE and its NUL */
 
 struct pg_request;
@@ -61,6 +62,15 @@ struct pg_batch {
 	char constraint[64], detail[300];
 };
 
+/* A parameter: text that ends with NUL, or len bytes in the server's own form. data NULL: null. */
+struct pg_param {
+	const char *data;
+	int len;
+	bool binary;
+};
+
+struct pg_sent;
+
 struct pg_conn {
 	struct loop *loop;
 	const struct pg_target *target;
@@ -73,8 +83,11 @@ struct pg_conn {
 	char problem[300];		/* why it is closed */
 	struct pg_batch batch;
 	size_t cap;
-	bool *silent;			/* per statement of the batch */
-	size_t statements, silent_cap, received;
+	struct pg_sent *sent;		/* what the batch consists of */
+	size_t sent_count, sent_cap, received;
+	struct map *statements;		/* by their text: what was sent before; NULL: nothing yet */
+	int64_t planned_ms;		/* monotonic: since when the server plans anew */
+	bool unprepared;		/* what is prepared on one connection is not there on the next: a pooler's */
 	/* Called from the loop, never from inside a call: connected, a batch answered, or the connection lost. */
 	void (*on_ready)(void *user);
 	void (*on_batch)(void *user);
@@ -85,8 +98,10 @@ struct pg_conn {
 
 void pg_conn_open(struct pg_conn *conn);	/* from PG_CLOSED; on_ready or on_lost follows */
 void pg_conn_close(struct pg_conn *conn);	/* no callback; the batch is forgotten */
-void pg_conn_add(struct pg_conn *conn, bool silent, const char *sql, int count, const char *const *values);
+void pg_conn_add(struct pg_conn *conn, bool silent, const char *sql, const struct pg_param *params, size_t count);
 void pg_conn_sync(struct pg_conn *conn);	/* ends the batch and sends it */
+/* Whether a batch that failed with this SQLSTATE shall be sent again with nothing prepared, as all are from now on. */
+bool pg_conn_distrusts(struct pg_conn *conn, const char *state);
 void pg_conn_io(struct pg_conn *conn, unsigned int events);
 /* Without the loop: waits up to timeout_ms for the socket, then does what is to do. */
 void pg_conn_wait(struct pg_conn *conn, int timeout_ms);
@@ -143,10 +158,10 @@ void pg_request_submit(struct pg_request *request);
 /*
  * Adds a statement. types has a letter per parameter: i = int64_t, n = int64_t
  * with 0 as null, t = const char * (NULL as null; what is not UTF-8 becomes
- * U+FFFD), r = the same as it is.
+ * U+FFFD), r = the same as it is, a = struct pg_param.
  */
 void pg_add(struct pg_request *request, const char *sql, const char *types, ...);
-void pg_add_values(struct pg_request *request, const char *sql, const char *const *values, size_t count);
+void pg_add_params(struct pg_request *request, const char *sql, const struct pg_param *params, size_t count);
 /* A statement whose result nobody wants. */
 void pg_add_silent(struct pg_request *request, const char *sql);
 /* The limits of a transaction: first in every batch that begins one. */
@@ -186,8 +201,11 @@ struct pg_count {
 void pg_answer_count(struct pg_request *request);
 
 /* --- values: store_postgres_value.c --- */
-/* Array literals for unnest, in the arena; a NULL element is null. */
-const char *pg_texts(struct arena *arena, const char *const *texts, size_t count);
+struct pg_param pg_text(const char *text);	/* borrowed */
+/* An array for unnest, in the arena; a NULL element is null. */
+struct pg_param pg_texts(struct arena *arena, const char *const *texts, size_t count);
+/* The same as text, for arrays of other types. */
+const char *pg_array_text(struct arena *arena, const char *const *texts, size_t count);
 const char *pg_ints(struct arena *arena, const int64_t *ints, size_t count);
 const char *pg_int_text(struct arena *arena, int64_t value);
 const char *pg_clean(struct arena *arena, const char *text);	/* UTF-8 whatever it was; NULL stays NULL */
@@ -235,6 +253,11 @@ int pg_apply(const char *rest, const struct store_options *options, const struct
 	", s.data, s.checkpoint, s.worker, s.error_code, s.unique_key, " PG_TIME("s.scraped_at") \
 	", s.run_after, s.lease_until, s.lease_token"
 #define PG_TASK_COUNT 27
+/*
+ * For tasks that are asked for by their ids. Not s.status = 'PROCESSING': where statistics know of few such
+ * tasks the planner would go through the index of all leases for each of the ids.
+ */
+#define PG_PROCESSING "s.status || '' = 'PROCESSING'"
 #define PG_READY "s.status = 'PENDING' AND s.run_after IS NULL AND s.crashes < 2"
 #define PG_ALONE "s.status = 'PENDING' AND s.run_after IS NULL AND s.crashes >= 2"
 #define PG_FRESH "(s.expires_at IS NULL OR s.expires_at > " PG_UTC_NOW ")"

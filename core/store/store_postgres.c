@@ -129,46 +129,49 @@ void pg_restart(struct pg_request *request)
 
 /* --- batches --- */
 
-void pg_add_values(struct pg_request *request, const char *sql, const char *const *values, size_t count)
+void pg_add_params(struct pg_request *request, const char *sql, const struct pg_param *params, size_t count)
 {
-	pg_conn_add(&request->store->conn, false, sql, (int)count, values);
+	pg_conn_add(&request->store->conn, false, sql, params, count);
 }
 
 void pg_add(struct pg_request *request, const char *sql, const char *types, ...)
 {
-	const char *values[20];
+	struct pg_param params[20];
 	int64_t number;
 	va_list ap;
 	size_t i;
 
-	assert(strlen(types) <= sizeof(values) / sizeof(values[0]));
+	assert(strlen(types) <= sizeof(params) / sizeof(params[0]));
 	va_start(ap, types);
 	for (i = 0; types[i] != '\0'; i++) {
 		switch (types[i]) {
 		case 'i':
-			values[i] = pg_int_text(request->scratch, va_arg(ap, int64_t));
+			params[i] = pg_text(pg_int_text(request->scratch, va_arg(ap, int64_t)));
 			break;
 		case 'n':
 			number = va_arg(ap, int64_t);
-			values[i] = number != 0 ? pg_int_text(request->scratch, number) : NULL;
+			params[i] = pg_text(number != 0 ? pg_int_text(request->scratch, number) : NULL);
 			break;
 		case 't':
-			values[i] = pg_clean(request->scratch, va_arg(ap, const char *));
+			params[i] = pg_text(pg_clean(request->scratch, va_arg(ap, const char *)));
 			break;
 		case 'r':
-			values[i] = va_arg(ap, const char *);
+			params[i] = pg_text(va_arg(ap, const char *));
+			break;
+		case 'a':
+			params[i] = va_arg(ap, struct pg_param);
 			break;
 		default:
 			assert(!"unknown parameter type");
 		}
 	}
 	va_end(ap);
-	pg_add_values(request, sql, values, i);
+	pg_add_params(request, sql, params, i);
 }
 
 void pg_add_silent(struct pg_request *request, const char *sql)
 {
-	pg_conn_add(&request->store->conn, true, sql, 0, NULL);
+	pg_conn_add(&request->store->conn, true, sql, NULL, 0);
 }
 
 void pg_add_limits(struct pg_request *request)
@@ -384,6 +387,10 @@ static void settle_failure(struct pg_store *store)
 		loop_timer_start(store->kick, (int64_t)(random_u64() % (uint64_t)(request->repeats * 10)), 0);
 		return;
 	}
+	if (pg_conn_distrusts(&store->conn, failure->state)) {
+		store->started = false;
+		return;
+	}
 	if (request->failed != NULL && request->failed(request))
 		return;
 	request->err = failure->error;
@@ -402,7 +409,7 @@ static void take_failure(struct pg_store *store)
 		return;
 	}
 	store->rolling_back = true;
-	pg_conn_add(&store->conn, true, "ROLLBACK", 0, NULL);
+	pg_conn_add(&store->conn, true, "ROLLBACK", NULL, 0);
 	pg_conn_sync(&store->conn);
 }
 

@@ -119,13 +119,13 @@ static void claim_picked(struct pg_request *request)
 	pg_send_commit(request, claim_written);
 }
 
-static void add_update(struct claim *claim, const char *sql, int64_t token, bool alone, const char *flows,
-		       const char *every_flow)
+static void add_update(struct claim *claim, const char *sql, int64_t token, bool alone, struct pg_param flows,
+		       struct pg_param every_flow)
 {
 	struct pg_request *request = &claim->request;
 	char now[CLOCK_TEXT_SIZE];
 
-	pg_add(request, sql, "iirtrrrr", token, claim->claim->lease_ms, clock_format_ms(now, clock_wall_ms()),
+	pg_add(request, sql, "iirtrara", token, claim->claim->lease_ms, clock_format_ms(now, clock_wall_ms()),
 	       claim->claim->worker, alone ? "t" : "f", flows, claim->claim->alone_allowed ? "t" : "f",
 	       every_flow);
 }
@@ -135,7 +135,7 @@ static void add_update(struct claim *claim, const char *sql, int64_t token, bool
  * the planner knows how little is wanted and goes through the index. Nothing
  * when a task that must run alone can be had instead.
  */
-static void add_pick(struct claim *claim, size_t slots, const char *every_flow)
+static void add_pick(struct claim *claim, size_t slots, struct pg_param every_flow)
 {
 	struct arena *arena = claim->request.scratch;
 	const struct store_claim *wanted = claim->claim;
@@ -196,12 +196,12 @@ static void recover(struct claim *claim)
 	pg_add_limits(request);
 	pg_add(request,
 	       "SELECT " PG_TASK_COLUMNS " FROM scrape_request_log s WHERE s.id = ANY ($1::bigint[]) AND"
-	       " s.status = 'PROCESSING' AND s.lease_token BETWEEN $2 AND $3 ORDER BY s.id FOR UPDATE",
+	       " " PG_PROCESSING " AND s.lease_token BETWEEN $2 AND $3 ORDER BY s.id FOR UPDATE",
 	       "rii", pg_ints(request->scratch, ids, claim->count), claim->first_token, claim->token);
 	pg_send(request, claim_recovered);
 }
 
-static void add_alone(struct claim *claim, const char *every_flow)
+static void add_alone(struct claim *claim, struct pg_param every_flow)
 {
 	add_update(claim,
 		   "WITH picked AS MATERIALIZED (SELECT t.id, 0::bigint AS n FROM unnest($6::text[]) f (flow)"
@@ -216,7 +216,7 @@ static void claim_start(struct pg_request *request)
 	struct claim *claim = (struct claim *)request;
 	const struct store_claim *wanted = claim->claim;
 	const char *const *flows;
-	const char *every_flow;
+	struct pg_param every_flow;
 	size_t count, slots, next, i;
 
 	if (request->unclear) {
@@ -235,7 +235,7 @@ static void claim_start(struct pg_request *request)
 	pg_add(request,
 	       "SELECT EXISTS (SELECT 1 FROM scrape_request_log s WHERE s.flow = ANY ($1::text[]) AND " PG_ALONE
 	       " AND " PG_FRESH ")::int",
-	       "r", every_flow);
+	       "a", every_flow);
 	/* From the fewest slots up: one statement for each number of them. */
 	for (slots = 0;; slots = next) {
 		next = SIZE_MAX;

@@ -81,12 +81,12 @@ static void add_table(struct pg_request *request, const struct store_upsert *ups
 {
 	const struct store_table *table = upserts[0].table;
 	struct arena *arena = request->scratch;
-	const char **values = arena_alloc(arena, (table->column_count + 2) * sizeof(*values));
+	struct pg_param *values = arena_alloc(arena, (table->column_count + 2) * sizeof(*values));
 	const char **column = arena_alloc(arena, count * sizeof(*column));
 	size_t n = 0, i, j;
 	struct buf sql;
 
-	values[n++] = now_text;
+	values[n++] = pg_text(now_text);
 	for (j = 0; j < count; j++)
 		column[j] = upserts[j].key != NULL ? upserts[j].key : "";
 	values[n++] = pg_texts(arena, column, count);
@@ -99,7 +99,7 @@ static void add_table(struct pg_request *request, const struct store_upsert *ups
 	}
 	buf_init(&sql);
 	upsert_sql(&sql, table);
-	pg_add_values(request, sql.data, values, n);
+	pg_add_params(request, sql.data, values, n);
 	buf_fini(&sql);
 }
 
@@ -156,7 +156,8 @@ static void row_values(struct commit *commit, const struct store_commit *member,
 static void add_rows(struct commit *commit, struct store_commit *const *members, size_t count)
 {
 	struct pg_request *request = &commit->base.request;
-	const char **columns[ROW_COLUMNS], *values[ROW_COLUMNS + 1];
+	const char **columns[ROW_COLUMNS];
+	struct pg_param values[ROW_COLUMNS + 1];
 	size_t n = 0, i;
 
 	for (i = 0; i < ROW_COLUMNS; i++)
@@ -167,9 +168,11 @@ static void add_rows(struct commit *commit, struct store_commit *const *members,
 	if (n == 0)
 		return;
 	for (i = 0; i < ROW_COLUMNS; i++)
-		values[i] = pg_texts(request->scratch, columns[i], n);
-	values[ROW_COLUMNS] = commit->now_text;
-	pg_add_values(
+		values[i] = i == ROW_ID || i == ROW_LEASE || i == ROW_AFTER
+				    ? pg_text(pg_array_text(request->scratch, columns[i], n))
+				    : pg_texts(request->scratch, columns[i], n);
+	values[ROW_COLUMNS] = pg_text(commit->now_text);
+	pg_add_params(
 		request,
 		"UPDATE scrape_request_log s SET commit_seq = s.commit_seq + 1, status = m.status,"
 		" data = CASE WHEN m.ending IN ('slice', 'release') THEN s.data ELSE m.data END,"
@@ -225,7 +228,7 @@ static void add_totals(struct commit *commit, size_t from, size_t count)
 		       " FROM unnest($1::text[], $2::text[]) m (flow, status) GROUP BY flow, status"
 		       " ORDER BY flow, status"
 		       " ON CONFLICT (flow, status, shard) DO UPDATE SET tasks = t.tasks + excluded.tasks",
-		       "rri", pg_texts(arena, ended, ends), pg_texts(arena, status, ends),
+		       "aai", pg_texts(arena, ended, ends), pg_texts(arena, status, ends),
 		       (int64_t)request->store->shard);
 	if (n > 0)
 		pg_add(request,
@@ -233,7 +236,7 @@ static void add_totals(struct commit *commit, size_t from, size_t count)
 		       " sum(events) FROM unnest($1::text[], $2::bigint[], $3::bigint[]) m (flow, requests, events)"
 		       " GROUP BY flow ORDER BY flow ON CONFLICT (flow, shard) DO UPDATE SET"
 		       " requests = t.requests + excluded.requests, events = t.events + excluded.events",
-		       "rrri", pg_texts(arena, flows, n), pg_ints(arena, requests, n), pg_ints(arena, events, n),
+		       "arri", pg_texts(arena, flows, n), pg_ints(arena, requests, n), pg_ints(arena, events, n),
 		       (int64_t)request->store->shard);
 }
 
@@ -406,7 +409,7 @@ static void lock_tasks(struct commit *commit)
 	pg_add(request,
 	       "SELECT " PG_EVENT_COLUMNS ", m.n FROM scrape_request_log s JOIN unnest($1::bigint[], $2::bigint[],"
 	       " $3::bigint[]) WITH ORDINALITY m (id, token, seq, n) ON s.id = m.id AND s.lease_token = m.token AND"
-	       " s.commit_seq = m.seq WHERE s.status = 'PROCESSING' ORDER BY s.id FOR UPDATE OF s",
+	       " s.commit_seq = m.seq WHERE " PG_PROCESSING " ORDER BY s.id FOR UPDATE OF s",
 	       "rrr", pg_ints(arena, ids, commit->count), pg_ints(arena, tokens, commit->count),
 	       pg_ints(arena, seqs, commit->count));
 	pg_add(request, "SELECT txid_current()", "");

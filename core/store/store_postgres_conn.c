@@ -11,9 +11,28 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #define PREFIX "task store: "
+#define STATEMENTS_MAX 256	/* texts that are remembered; some have a number in them that varies */
+/*
+ * Plans are kept for so long at most: one that was made for a table while it
+ * was empty reads all of it, and nobody tells the server how fast it grows.
+ */
+#define PLANS_MS 5000
+
+/* A text that was sent before. */
+struct pg_statement {
+	char name[48];			/* "": it was not prepared yet */
+};
+
+/* A message of the batch whose answer is to come. */
+struct pg_sent {
+	bool silent;			/* nobody wants its result */
+	struct pg_statement *prepares;	/* NULL: it runs something */
+};
 
 static void ignore_notice(void *user, const char *message)
 {
@@ -30,7 +49,20 @@ static void clear_batch(struct pg_conn *conn)
 	conn->batch.count = 0;
 	error_clear(&conn->batch.error);
 	conn->batch.state[0] = conn->batch.constraint[0] = conn->batch.detail[0] = '\0';
-	conn->statements = conn->received = 0;
+	conn->sent_count = conn->received = 0;
+}
+
+static void forget_statements(struct pg_conn *conn)
+{
+	size_t cursor = 0;
+	const char *sql;
+	void *statement;
+
+	if (conn->statements == NULL)
+		return;
+	while (map_next(conn->statements, &cursor, &sql, &statement))
+		mem_release(statement);
+	map_free(&conn->statements);
 }
 
 void pg_conn_close(struct pg_conn *conn)
@@ -41,9 +73,10 @@ void pg_conn_close(struct pg_conn *conn)
 	conn->pg = NULL;
 	conn->phase = PG_CLOSED;
 	clear_batch(conn);
+	forget_statements(conn);
 	mem_free(&conn->batch.results);
-	mem_free(&conn->silent);
-	conn->cap = conn->silent_cap = 0;
+	mem_free(&conn->sent);
+	conn->cap = conn->sent_cap = 0;
 }
 
 static void lose(struct pg_conn *conn)
@@ -124,18 +157,99 @@ void pg_conn_open(struct pg_conn *conn)
 
 /* --- batches --- */
 
-void pg_conn_add(struct pg_conn *conn, bool silent, const char *sql, int count, const char *const *values)
+/* A failure is the connection's, and shows when the answer is read. */
+static void note_sent(struct pg_conn *conn, bool silent, struct pg_statement *prepares)
 {
-	assert(conn->phase == PG_IDLE);
-	if (conn->statements == 0)
-		clear_batch(conn);
-	if (conn->statements == conn->silent_cap) {
-		conn->silent_cap = conn->silent_cap == 0 ? 16 : conn->silent_cap * 2;
-		conn->silent = mem_realloc(conn->silent, conn->silent_cap * sizeof(*conn->silent));
+	if (conn->sent_count == conn->sent_cap) {
+		conn->sent_cap = conn->sent_cap == 0 ? 16 : conn->sent_cap * 2;
+		conn->sent = mem_realloc(conn->sent, conn->sent_cap * sizeof(*conn->sent));
 	}
-	conn->silent[conn->statements++] = silent;
-	/* A failure is the connection's, and shows when its answer is read. */
-	PQsendQueryParams(conn->pg, sql, count, NULL, values, NULL, NULL, 0);
+	conn->sent[conn->sent_count++] = (struct pg_sent){silent, prepares};
+}
+
+static void send_command(struct pg_conn *conn, const char *sql)
+{
+	PQsendQueryParams(conn->pg, sql, 0, NULL, NULL, NULL, NULL, 0);
+	note_sent(conn, true, NULL);
+}
+
+/* Between two transactions: what the server keeps for this connection stays fresh and bounded. */
+static void tidy_statements(struct pg_conn *conn)
+{
+	if (conn->unprepared || PQtransactionStatus(conn->pg) != PQTRANS_IDLE)
+		return;
+	if (conn->statements != NULL && map_count(conn->statements) >= STATEMENTS_MAX) {
+		forget_statements(conn);
+		send_command(conn, "DEALLOCATE ALL");
+	}
+	if (conn->statements == NULL) {
+		conn->statements = map_new();
+		conn->planned_ms = clock_mono_ms();
+	} else if (clock_mono_ms() - conn->planned_ms > PLANS_MS) {
+		conn->planned_ms = clock_mono_ms();
+		send_command(conn, "DISCARD PLANS");
+	}
+}
+
+/* Prepared the second time it is sent. NULL: it is to be sent as it is. */
+static const char *prepared_name(struct pg_conn *conn, const char *sql, size_t count)
+{
+	struct pg_statement *statement;
+	char id[UUID_TEXT_SIZE];
+
+	if (conn->statements == NULL)
+		return NULL;
+	statement = map_get(conn->statements, sql);
+	if (statement == NULL) {
+		map_put(conn->statements, sql, mem_alloc(sizeof(*statement)));
+		return NULL;
+	}
+	if (statement->name[0] == '\0') {
+		/* No other process may have one of this name, should a pooler share the connection. */
+		str_format(statement->name, sizeof(statement->name), "sluice-%s", uuid_random(id));
+		PQsendPrepare(conn->pg, statement->name, sql, (int)count, NULL);
+		note_sent(conn, true, statement);
+	}
+	return statement->name;
+}
+
+void pg_conn_add(struct pg_conn *conn, bool silent, const char *sql, const struct pg_param *params, size_t count)
+{
+	const char *values[PG_PARAMS_MAX], *name;
+	int lengths[PG_PARAMS_MAX], formats[PG_PARAMS_MAX];
+	size_t i;
+
+	assert(conn->phase == PG_IDLE && count <= PG_PARAMS_MAX);
+	if (conn->sent_count == 0) {
+		clear_batch(conn);
+		tidy_statements(conn);
+	}
+	for (i = 0; i < count; i++) {
+		values[i] = params[i].data;
+		lengths[i] = params[i].len;
+		formats[i] = params[i].binary;
+	}
+	name = prepared_name(conn, sql, count);
+	if (name != NULL)
+		PQsendQueryPrepared(conn->pg, name, (int)count, values, lengths, formats, 0);
+	else
+		PQsendQueryParams(conn->pg, sql, (int)count, NULL, values, lengths, formats, 0);
+	note_sent(conn, silent, NULL);
+}
+
+bool pg_conn_distrusts(struct pg_conn *conn, const char *state)
+{
+	/* No such statement; one of this name; one whose tables have changed. */
+	static const char *const states[] = {"26000", "42P05", "0A000"};
+	bool bad = false;
+
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		bad |= strcmp(state, states[i]) == 0;
+	if (!bad || conn->unprepared)
+		return false;
+	conn->unprepared = true;
+	forget_statements(conn);
+	return true;
 }
 
 static void flush(struct pg_conn *conn)
@@ -145,7 +259,7 @@ static void flush(struct pg_conn *conn)
 
 void pg_conn_sync(struct pg_conn *conn)
 {
-	assert(conn->phase == PG_IDLE && conn->statements > 0);
+	assert(conn->phase == PG_IDLE && conn->sent_count > 0);
 	conn->phase = PG_SENT;
 	conn->since_ms = clock_mono_ms();
 	PQpipelineSync(conn->pg);
@@ -160,13 +274,17 @@ static void copy_field(char *out, size_t size, const PGresult *result, int field
 static void take_result(struct pg_conn *conn, PGresult *result)
 {
 	struct pg_batch *batch = &conn->batch;
-	bool silent = conn->received < conn->statements && conn->silent[conn->received];
+	struct pg_sent sent = {.silent = true};
 
-	conn->received++;
+	if (conn->received < conn->sent_count)
+		sent = conn->sent[conn->received++];
+	/* Of one that was not reached, or was refused, the server knows nothing. */
+	if (sent.prepares != NULL && PQresultStatus(result) != PGRES_COMMAND_OK)
+		sent.prepares->name[0] = '\0';
 	switch (PQresultStatus(result)) {
 	case PGRES_TUPLES_OK:
 	case PGRES_COMMAND_OK:
-		if (silent)
+		if (sent.silent)
 			break;
 		if (batch->count == conn->cap) {
 			conn->cap = conn->cap == 0 ? 16 : conn->cap * 2;
@@ -207,7 +325,7 @@ static void read_results(struct pg_conn *conn)
 		}
 		PQclear(result);
 		conn->phase = PG_IDLE;
-		conn->statements = 0;
+		conn->sent_count = 0;
 		conn->on_batch(conn->user);
 		nulls = 0;
 	}

@@ -91,7 +91,8 @@ void pg_credential_put(struct store *store, const struct store_credential *rows,
 
 struct get {
 	struct pg_request request;
-	const char *sources, *ids;	/* array literals in the arena; NULL: all */
+	struct pg_param sources;	/* arrays in the arena; NULL: all */
+	const char *ids;
 	int64_t after_id, limit;
 	struct store_credential *rows;
 	size_t count;
@@ -146,7 +147,7 @@ static void get_start(struct pg_request *request)
 							     "($2::text[]))"
 							     " AND ($3::bigint[] IS NULL OR id = ANY "
 							     "($3::bigint[])) ORDER BY id LIMIT $4",
-	       "irri", get->after_id, get->sources, get->ids, get->limit);
+	       "iari", get->after_id, get->sources, get->ids, get->limit);
 	pg_send(request, get_done);
 }
 
@@ -164,7 +165,7 @@ void pg_credential_read(struct store *store, const struct store_credential_filte
 	struct arena *arena = get->request.arena;
 
 	get->sources =
-		filter->source_count > 0 ? pg_texts(arena, filter->sources, filter->source_count) : NULL;
+		filter->source_count > 0 ? pg_texts(arena, filter->sources, filter->source_count) : pg_text(NULL);
 	get->ids = filter->id_count > 0 ? pg_ints(arena, filter->ids, filter->id_count) : NULL;
 	get->after_id = filter->after_id;
 	get->limit = (int64_t)filter->limit;

@@ -40,7 +40,7 @@ void pg_add_skips(struct pg_request *request, const struct store_new_task *const
 	       " min(failed_ms) AS first, (array_agg(error ORDER BY failed_ms DESC, task_id DESC))[1] AS error"
 	       " FROM task_failure WHERE flow = t.flow AND key = t.key AND failed_ms > t.after) f"
 	       " WHERE f.count >= t.least",
-	       "rrrrr", pg_texts(arena, flows, n), pg_texts(arena, keys, n), pg_ints(arena, after, n),
+	       "aarrr", pg_texts(arena, flows, n), pg_texts(arena, keys, n), pg_ints(arena, after, n),
 	       pg_ints(arena, least, n), pg_ints(arena, places, n));
 }
 
@@ -71,7 +71,7 @@ static void add_success(struct pg_request *request, const char **flows, const ch
 		       " (SELECT * FROM unnest($1::text[], $2::text[])) ORDER BY f.flow, f.key, f.task_id FOR UPDATE)"
 		       " DELETE FROM task_failure f USING gone g WHERE f.flow = g.flow AND f.key = g.key AND"
 		       " f.task_id = g.task_id",
-		       "rr", pg_texts(request->scratch, flows, count), pg_texts(request->scratch, keys, count));
+		       "aa", pg_texts(request->scratch, flows, count), pg_texts(request->scratch, keys, count));
 }
 
 struct failed {
@@ -91,7 +91,7 @@ static void add_failed(struct pg_request *request, const struct failed *failed, 
 		       " $5::text[]) m (flow, key, id, until, error) ORDER BY flow, key, id"
 		       " ON CONFLICT (flow, key, task_id) DO UPDATE SET failed_ms = excluded.failed_ms,"
 		       " until_ms = excluded.until_ms, error = excluded.error",
-		       "rrrrri", pg_texts(arena, failed->flows, failed->count), pg_texts(arena, failed->keys, failed->count),
+		       "aarrai", pg_texts(arena, failed->flows, failed->count), pg_texts(arena, failed->keys, failed->count),
 		       pg_ints(arena, failed->ids, failed->count), pg_ints(arena, failed->until, failed->count),
 		       pg_texts(arena, failed->errors, failed->count), now_ms);
 }

@@ -117,7 +117,7 @@ static void on_ready(void *user)
 {
 	struct pg_listener *listener = user;
 
-	pg_conn_add(&listener->conn, true, "LISTEN " PG_CHANNEL, 0, NULL);
+	pg_conn_add(&listener->conn, true, "LISTEN " PG_CHANNEL, NULL, 0);
 	pg_conn_sync(&listener->conn);
 }
 

@@ -40,7 +40,7 @@ void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox
 	       " events = t.events + excluded.events, waiting_rows = t.waiting_rows + excluded.waiting_rows,"
 	       " waiting_events = t.waiting_events + excluded.waiting_events,"
 	       " waiting_bytes = t.waiting_bytes + excluded.waiting_bytes",
-	       "rrri", pg_texts(arena, queues, outbox->count), pg_ints(arena, events, outbox->count),
+	       "arri", pg_texts(arena, queues, outbox->count), pg_ints(arena, events, outbox->count),
 	       pg_ints(arena, bytes, outbox->count), (int64_t)request->store->shard);
 }
 

@@ -39,11 +39,14 @@ static void done(struct pg_request *request)
 static void start(struct pg_request *request)
 {
 	const struct source_query *query = &((struct sources *)request)->query;
+	struct pg_param params[SOURCE_VALUES_MAX];
 
 	pg_add_limits(request);
+	for (size_t i = 0; i < SOURCE_VALUES_MAX; i++)
+		params[i] = pg_text(query->values[i]);
 	if (query->change != NULL)
-		pg_add_values(request, query->change, query->values, query->change_count);
-	pg_add_values(request, query->read, query->values, query->read_count);
+		pg_add_params(request, query->change, params, query->change_count);
+	pg_add_params(request, query->read, params, query->read_count);
 	pg_send(request, done);
 }
 

@@ -151,11 +151,17 @@ static void task_values(struct arena *arena, const struct store_new_task *task, 
 	" AS t (id, flow, platform, params, account, priority, reason, expires, attempts, run_after,"        \
 	" unique_key, key, n) ORDER BY n"
 
+static bool task_column_is_number(size_t column)
+{
+	return column == TASK_ID || column == TASK_PRIORITY || column == TASK_ATTEMPTS || column == TASK_AFTER;
+}
+
 void pg_add_new_tasks(struct pg_request *request, const struct store_new_task *const *tasks, const int64_t *ids,
 		      size_t count, int64_t now_ms, bool skip)
 {
 	struct arena *arena = request->scratch;
-	const char **columns[TASK_COLUMNS], *values[TASK_COLUMNS + 1];
+	const char **columns[TASK_COLUMNS];
+	struct pg_param values[TASK_COLUMNS + 1];
 	size_t i;
 
 	for (i = 0; i < TASK_COLUMNS; i++)
@@ -163,9 +169,10 @@ void pg_add_new_tasks(struct pg_request *request, const struct store_new_task *c
 	for (i = 0; i < count; i++)
 		task_values(arena, tasks[i], ids[i], now_ms, columns, i);
 	for (i = 0; i < TASK_COLUMNS; i++)
-		values[i] = pg_texts(arena, columns[i], count);
-	values[TASK_COLUMNS] = time_text(arena, now_ms);
-	pg_add_values(request, skip ? INSERT_TASKS " ON CONFLICT DO NOTHING RETURNING id" : INSERT_TASKS, values,
+		values[i] = task_column_is_number(i) ? pg_text(pg_array_text(arena, columns[i], count))
+						     : pg_texts(arena, columns[i], count);
+	values[TASK_COLUMNS] = pg_text(time_text(arena, now_ms));
+	pg_add_params(request, skip ? INSERT_TASKS " ON CONFLICT DO NOTHING RETURNING id" : INSERT_TASKS, values,
 		      TASK_COLUMNS + 1);
 }
 
@@ -459,7 +466,7 @@ static void extend_start(struct pg_request *request)
 	pg_add(request,
 	       "UPDATE scrape_request_log s SET lease_until = " PG_NOW_MS " + $3 FROM"
 	       " unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY l (id, token, n) WHERE s.id = l.id AND"
-	       " s.lease_token = l.token AND s.status = 'PROCESSING' RETURNING l.n",
+	       " s.lease_token = l.token AND " PG_PROCESSING " RETURNING l.n",
 	       "rri", pg_ints(arena, ids, extend->count), pg_ints(arena, tokens, extend->count),
 	       extend->lease_ms);
 	pg_send(request, extended);
@@ -522,7 +529,7 @@ static void rescue_changed(struct pg_request *request)
 		       "INSERT INTO task_total AS t (flow, status, shard, tasks) SELECT flow, 'FAILED', $2, count(*)"
 		       " FROM unnest($1::text[]) f (flow) GROUP BY flow ORDER BY flow"
 		       " ON CONFLICT (flow, status, shard) DO UPDATE SET tasks = t.tasks + excluded.tasks",
-		       "ri", pg_texts(request->scratch, failed, failed_count), (int64_t)request->store->shard);
+		       "ai", pg_texts(request->scratch, failed, failed_count), (int64_t)request->store->shard);
 	pg_add_silent(request, "COMMIT");
 	pg_send(request, rescue_written);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values on their way to PostgreSQL and back, all as text. No I/O. Loop thread. */
+/* Values on their way to PostgreSQL and back, as text but for arrays of texts. No I/O. Loop thread. */
 #include "store/postgres.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@
 
 /* Types as the server numbers them; fixed for ever. */
 enum {
-	OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_JSON = 114, OID_FLOAT4 = 700,
+	OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_JSON = 114, OID_FLOAT4 = 700,
 	OID_FLOAT8 = 701, OID_TEXT_ARRAY = 1009, OID_VARCHAR_ARRAY = 1015, OID_JSONB = 3802
 };
 
@@ -38,7 +38,66 @@ const char *pg_ints(struct arena *arena, const int64_t *ints, size_t count)
 	return text;
 }
 
-const char *pg_texts(struct arena *arena, const char *const *texts, size_t count)
+struct pg_param pg_text(const char *text)
+{
+	return (struct pg_param){.data = text};
+}
+
+static char *put_int32(char *out, size_t value)
+{
+	*out++ = (char)(value >> 24);
+	*out++ = (char)(value >> 16);
+	*out++ = (char)(value >> 8);
+	*out++ = (char)value;
+	return out;
+}
+
+/* As array_recv() reads it: dimensions, whether there are nulls, the type; count, first index; length and text of each. */
+struct pg_param pg_texts(struct arena *arena, const char *const *texts, size_t count)
+{
+	size_t size = 20, nulls = 0, len, i;
+	char *start, *out;
+
+	for (i = 0; i < count; i++) {
+		size += 4 + (texts[i] != NULL ? strlen(texts[i]) : 0);
+		nulls |= texts[i] == NULL;
+	}
+	start = out = arena_alloc(arena, size);
+	out = put_int32(out, count > 0 ? 1 : 0);
+	out = put_int32(out, nulls);
+	out = put_int32(out, OID_TEXT);
+	if (count > 0)
+		out = put_int32(put_int32(out, count), 1);
+	for (i = 0; i < count; i++) {
+		len = texts[i] != NULL ? strlen(texts[i]) : 0;
+		out = put_int32(out, texts[i] != NULL ? len : UINT32_MAX);
+		if (len > 0)
+			memcpy(out, texts[i], len);
+		out += len;
+	}
+	return (struct pg_param){.data = start, .len = (int)(out - start), .binary = true};
+}
+
+const char *pg_clean(struct arena *arena, const char *text)
+{
+	size_t len = text != NULL ? strlen(text) : 0;
+	const char *end = text + len;
+	char *clean, *out;
+
+	if (text == NULL || str_is_utf8(text, len))
+		return text;
+	out = clean = arena_alloc(arena, len * 3 + 1);
+	while (text < end) {
+		int n = str_utf8_step(text, (size_t)(end - text));
+
+		memcpy(out, n > 0 ? text : "\xef\xbf\xbd", n > 0 ? (size_t)n : 3);
+		out += n > 0 ? n : 3;
+		text += n > 0 ? n : -n;
+	}
+	return clean;
+}
+
+const char *pg_array_text(struct arena *arena, const char *const *texts, size_t count)
 {
 	size_t size = 3, i;
 	const char *in;
@@ -68,25 +127,6 @@ const char *pg_texts(struct arena *arena, const char *const *texts, size_t count
 	return text;
 }
 
-const char *pg_clean(struct arena *arena, const char *text)
-{
-	size_t len = text != NULL ? strlen(text) : 0;
-	const char *end = text + len;
-	char *clean, *out;
-
-	if (text == NULL || str_is_utf8(text, len))
-		return text;
-	out = clean = arena_alloc(arena, len * 3 + 1);
-	while (text < end) {
-		int n = str_utf8_step(text, (size_t)(end - text));
-
-		memcpy(out, n > 0 ? text : "\xef\xbf\xbd", n > 0 ? (size_t)n : 3);
-		out += n > 0 ? n : 3;
-		text += n > 0 ? n : -n;
-	}
-	return clean;
-}
-
 static const char *list_value(struct arena *arena, const char *text)
 {
 	struct json_doc *doc = json_parse(text, strlen(text), NULL);
@@ -108,7 +148,7 @@ static const char *list_value(struct arena *arena, const char *text)
 			texts[count++] = NULL;
 		}
 	}
-	value = pg_texts(arena, texts, count);
+	value = pg_array_text(arena, texts, count);
 	json_doc_free(&doc);
 	return value;
 }

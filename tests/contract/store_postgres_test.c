@@ -664,6 +664,96 @@ static void connection_is_opened_when_needed(void **state)
 	PQfinish(conn);
 }
 
+/* --- statements --- */
+
+static void counted(struct pg_request *request)
+{
+	if (pg_batch(request)->count > 0)
+		((struct pg_count *)request)->count = pg_get_int(pg_batch(request)->results[0], 0, 0);
+	pg_finish(request);
+}
+
+static void count_prepared(struct pg_request *request)
+{
+	pg_add(request, "SELECT count(*) FROM pg_prepared_statements", "");
+	pg_send(request, counted);
+}
+
+static void deallocate(struct pg_request *request)
+{
+	pg_add_silent(request, "DEALLOCATE ALL");
+	pg_send(request, counted);
+}
+
+struct count {
+	bool answered;
+	int64_t count;
+};
+
+static void on_count(void *user, int64_t count, const struct error *err)
+{
+	assert_int_equal(err->code, ERR_NONE);
+	*(struct count *)user = (struct count){true, count};
+}
+
+/* What start's statement says, on the store's own connection. */
+static int64_t on_connection(struct fixture *fx, void (*start)(struct pg_request *))
+{
+	struct pg_count *request =
+		pg_request_new(store_sync_store(fx->sync), sizeof(*request), start, pg_answer_count);
+	struct count count = {0};
+
+	request->request.internal = true;
+	request->done = on_count;
+	request->user = &count;
+	pg_request_submit(&request->request);
+	while (!count.answered)
+		turn(fx);
+	return count.count;
+}
+
+static void commit_one(struct fixture *fx)
+{
+	struct running running;
+
+	start_commit(fx, &running);
+	while (!running.answered)
+		turn(fx);
+	assert_int_equal(running.err.code, ERR_NONE);
+	assert_int_equal(running.commit.outcome, STORE_COMMITTED);
+}
+
+static void statements_are_prepared_while_they_last(void **state)
+{
+	struct fixture *fx = *state;
+
+	commit_one(fx);
+	commit_one(fx);
+	assert_true(on_connection(fx, count_prepared) > 5);
+	/* As a pooler does that gives the next transaction another connection. */
+	on_connection(fx, deallocate);
+	commit_one(fx);
+	commit_one(fx);
+	assert_int_equal(on_connection(fx, count_prepared), 0);
+	assert_int_equal(fixture_total(fx, fx->queue, "events"), 4);
+	assert_int_equal(fixture_row_count(fx, &fixture_table, "kept", fx->flow), 2);
+}
+
+static void texts_that_vary_stay_bounded(void **state)
+{
+	struct fixture *fx = *state;
+
+	/* Each with its own number of slots, so each claim is another text. */
+	for (size_t slots = 1; slots < 300; slots++) {
+		size_t count;
+
+		fixture_claim_from(fx, fx->sync, slots, 60000, false, &count);
+		fixture_claim_from(fx, fx->sync, slots, 60000, false, &count);
+	}
+	assert_true(on_connection(fx, count_prepared) < 256);
+	commit_one(fx);
+}
+
 /* --- hints --- */
 
 struct heard {
@@ -721,6 +811,8 @@ static const struct CMUnitTest cases[] = {
 	CASE(errors_show_no_password),
 	CASE(both_schemes_are_known),
 	CASE(connection_is_opened_when_needed),
+	CASE(statements_are_prepared_while_they_last),
+	CASE(texts_that_vary_stay_bounded),
 	CASE(new_tasks_are_heard_of),
 };
 

@@ -397,7 +397,7 @@ static void test_defaults(void **state)
 	assert_string_equal(model->log_level, "info");
 	assert_int_equal(model->lease_ms, 60000);
 	assert_int_equal(model->group_ms, 5);
-	assert_int_equal(model->group_tasks, 64);
+	assert_int_equal(model->group_tasks, 256);
 	assert_int_equal(model->slice_records, 1000);
 	assert_int_equal(model->slice_bytes, 4 << 20);
 	assert_int_equal(model->crash_limit, 20);
