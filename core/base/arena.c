@@ -142,7 +142,7 @@ static struct block *block_for(struct arena *arena, size_t size)
 	return fresh;
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+void *arena_room(struct arena *arena, size_t size)
 {
 	struct block *block;
 	size_t rounded;
@@ -157,7 +157,12 @@ void *arena_alloc(struct arena *arena, size_t size)
 	memory = block->data + block->used;
 	block->used += rounded;
 	arena->used += rounded;
-	return memset(memory, 0, rounded);
+	return memory;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	return memset(arena_room(arena, size), 0, size);
 }
 
 void *arena_grow(struct arena *arena, void *items, size_t count, size_t size)
@@ -179,10 +184,11 @@ char *arena_strdup(struct arena *arena, const char *text)
 
 char *arena_strndup(struct arena *arena, const char *bytes, size_t len)
 {
-	char *copy = arena_alloc(arena, len + 1);
+	char *copy = arena_room(arena, len + 1);
 
 	if (len)
 		memcpy(copy, bytes, len);
+	copy[len] = '\0';
 	return copy;
 }
 
@@ -211,7 +217,7 @@ char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap)
 	if ((size_t)len < sizeof(small)) {
 		text = arena_strndup(arena, small, (size_t)len);
 	} else {
-		text = arena_alloc(arena, (size_t)len + 1);
+		text = arena_room(arena, (size_t)len + 1);
 		vsnprintf(text, (size_t)len + 1, fmt, again);
 	}
 	va_end(again);

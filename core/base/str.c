@@ -118,10 +118,19 @@ int str_utf8_step(const char *bytes, size_t len)
 	return i;
 }
 
+static bool are_eight_ascii(const char *bytes)
+{
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return (word & UINT64_C(0x8080808080808080)) == 0;
+}
+
 bool str_is_utf8(const char *bytes, size_t len)
 {
 	while (len > 0) {
-		int step = str_utf8_step(bytes, len);
+		/* Most of it is ASCII. */
+		int step = len >= 8 && are_eight_ascii(bytes) ? 8 : str_utf8_step(bytes, len);
 
 		if (step < 0)
 			return false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The runtime of a role process; see role.h. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,12 +243,20 @@ static void follow_parent(void)
 		_exit(1);
 }
 
+/* What a group of tasks or a batch took, the next one takes again: not given back and faulted in anew each time. */
+static void keep_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 4 << 20);
+	mallopt(M_TRIM_THRESHOLD, 16 << 20);
+}
+
 int role_main(const struct role_def *def)
 {
 	static struct runtime rt;
 	struct error err = { .code = ERR_NONE };
 
 	follow_parent();
+	keep_memory();
 	signal(SIGPIPE, SIG_IGN);
 	/* For the supervisor, also when somebody sends it to every sluiced there is. */
 	signal(SIGHUP, SIG_IGN);

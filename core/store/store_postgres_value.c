@@ -28,7 +28,7 @@ const char *pg_int_text(struct arena *arena, int64_t value)
 
 const char *pg_ints(struct arena *arena, const int64_t *ints, size_t count)
 {
-	char *text = arena_alloc(arena, count * 21 + 3), *out = text;
+	char *text = arena_room(arena, count * 21 + 3), *out = text;
 	size_t i;
 
 	*out++ = '{';
@@ -62,7 +62,7 @@ struct pg_param pg_texts(struct arena *arena, const char *const *texts, size_t c
 		size += 4 + (texts[i] != NULL ? strlen(texts[i]) : 0);
 		nulls |= texts[i] == NULL;
 	}
-	start = out = arena_alloc(arena, size);
+	start = out = arena_room(arena, size);
 	out = put_int32(out, count > 0 ? 1 : 0);
 	out = put_int32(out, nulls);
 	out = put_int32(out, OID_TEXT);
@@ -86,7 +86,7 @@ const char *pg_clean(struct arena *arena, const char *text)
 
 	if (text == NULL || str_is_utf8(text, len))
 		return text;
-	out = clean = arena_alloc(arena, len * 3 + 1);
+	out = clean = arena_room(arena, len * 3 + 1);
 	while (text < end) {
 		int n = str_utf8_step(text, (size_t)(end - text));
 
@@ -94,6 +94,7 @@ const char *pg_clean(struct arena *arena, const char *text)
 		out += n > 0 ? n : 3;
 		text += n > 0 ? n : -n;
 	}
+	*out = '\0';
 	return clean;
 }
 
@@ -105,7 +106,7 @@ const char *pg_array_text(struct arena *arena, const char *const *texts, size_t 
 
 	for (i = 0; i < count; i++)
 		size += texts[i] != NULL ? strlen(texts[i]) * 2 + 3 : 5;
-	text = out = arena_alloc(arena, size);
+	text = out = arena_room(arena, size);
 	*out++ = '{';
 	for (i = 0; i < count; i++) {
 		if (i > 0)
