@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Group commit: tasks and slices that end within a few milliseconds share one
- * transaction. A group that meets trouble of the store is sent again as it is;
+ * Group commit: tasks and slices that end within a few milliseconds, or while
+ * the group before is being committed, share one transaction: the store does
+ * one at a time, so that the busier it is the more there is in each. A group that meets trouble of the store is sent again as it is;
  * what the fence refuses is dropped; what the store refuses for its content
  * fails that task alone.
  */
@@ -17,7 +18,6 @@
 #include "setup/setup.h"
 #include "worker/internal.h"
 
-#define GROUPS_MAX 4		/* commits under way at once */
 #define REFUSED_CODE "store"	/* error_code of a task whose output the store refused */
 
 struct group {
@@ -283,7 +283,7 @@ static void on_committed(void *user, const struct error *err)
 	}
 	/* Unclear or cancelled: whether it was written shows when the lease runs out. Never written twice. */
 	metric_add(METRIC_COMMITS, 1);
-	worker->groups--;
+	worker->committing = false;
 	for (size_t i = 0; i < group->count; i++) {
 		if (err->code != ERR_NONE)
 			group->commits[i].outcome = STORE_LOST;
@@ -295,30 +295,47 @@ static void on_committed(void *user, const struct error *err)
 	worker_claim(worker);
 }
 
+static bool is_full(const struct worker *worker, size_t count, size_t bytes)
+{
+	return count >= (size_t)worker->conf->group_tasks || bytes >= (size_t)worker->conf->group_bytes;
+}
+
+static struct group *group_new(struct worker *worker, size_t most)
+{
+	struct group *group = mem_alloc(sizeof(*group));
+
+	group->worker = worker;
+	group->arena = arena_new();
+	group->commits = mem_alloc(most * sizeof(*group->commits));
+	group->tasks = mem_alloc(most * sizeof(*group->tasks));
+	group->again = loop_timer_new(worker->loop, send_group, group);
+	backoff_init(&group->backoff, 100, 10000);
+	return group;
+}
+
 void commit_flush(struct worker *worker)
 {
 	struct group *group;
 	struct list *node, *next;
+	size_t bytes = 0;
 
-	if (worker->ready_count == 0 || worker->groups >= GROUPS_MAX)
+	if (worker->ready_count == 0 || worker->committing)
 		return;
 	loop_timer_stop(worker->group_timer);
-	group = mem_alloc(sizeof(*group));
-	group->worker = worker;
-	group->arena = arena_new();
-	group->commits = mem_alloc(worker->ready_count * sizeof(*group->commits));
-	group->tasks = mem_alloc(worker->ready_count * sizeof(*group->tasks));
-	group->again = loop_timer_new(worker->loop, send_group, group);
-	backoff_init(&group->backoff, 100, 10000);
+	group = group_new(worker, worker->ready_count);
 	list_each_safe(node, next, &worker->ready) {
 		struct task *task = list_entry(node, struct task, ready_node);
 
+		if (is_full(worker, group->count, bytes))
+			break;
+		bytes += task->ready_bytes;
 		list_remove(node);
 		fill_commit(group, &group->commits[group->count], task);
 		group->tasks[group->count++] = task;
 	}
-	worker->ready_count = worker->ready_bytes = 0;
-	worker->groups++;
+	worker->ready_count -= group->count;
+	worker->ready_bytes -= bytes;
+	worker->committing = true;
 	send_group(group);
 }
 
@@ -329,9 +346,9 @@ void commit_task(struct task *task)
 	task->phase = TASK_COMMITTING;
 	list_append(&worker->ready, &task->ready_node);
 	worker->ready_count++;
-	worker->ready_bytes += (brings_output(task) ? task->output_bytes : 0) + task->traces.len;
-	if (worker->ready_count >= (size_t)worker->conf->group_tasks ||
-	    worker->ready_bytes >= (size_t)worker->conf->group_bytes)
+	task->ready_bytes = (brings_output(task) ? task->output_bytes : 0) + task->traces.len;
+	worker->ready_bytes += task->ready_bytes;
+	if (is_full(worker, worker->ready_count, worker->ready_bytes))
 		commit_flush(worker);
 	else if (!loop_timer_active(worker->group_timer))
 		loop_timer_start(worker->group_timer, worker->conf->group_ms, 0);

@@ -134,7 +134,7 @@ struct worker {
 
 	struct list ready;		/* struct task waiting for a group commit */
 	size_t ready_count, ready_bytes;
-	size_t groups;			/* commits under way */
+	bool committing;		/* a group is under way */
 	struct loop_timer *group_timer;
 };
 
@@ -173,6 +173,7 @@ struct task {
 	int64_t run_after_ms;
 	struct buf new_checkpoint;
 	size_t output_bytes;
+	size_t ready_bytes;		/* what it counts for in its group */
 	uint32_t requests;		/* since the last commit */
 	/* trace events, one per line; the first leave with the commit under way */
 	struct buf traces;

@@ -120,7 +120,7 @@ static void note_alone(const struct claim *claim, const struct task_row *rows, s
 static void finish_drain(struct worker *worker)
 {
 	if (worker->role->draining && worker->running == 0 && !worker->claiming && !worker->extending &&
-	    !worker->measuring && worker->groups == 0)
+	    !worker->measuring && !worker->committing)
 		role_finished(worker->role);
 }
 
