@@ -82,7 +82,8 @@ struct relay {
 	bool leasing, farewell;
 	bool adopted;			/* rows of direct: readers were, or are being */
 	int64_t connected_ms;		/* monotonic: when the broker was last seen connected */
-	struct loop_timer *lease_timer, *drain_timer;
+	struct loop_timer *lease_timer, *drain_timer, *look_timer;
+	uint64_t seen;			/* of this node's commits */
 	int64_t log_state, dead_log_state;
 };
 

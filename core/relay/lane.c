@@ -15,7 +15,8 @@
 
 #define TURN_ROWS 1000
 #define TURN_BYTES ((size_t)4 << 20)
-#define IDLE_CAP_MS 250
+#define REST_MS 250
+#define IDLE_CAP_MS 1500		/* this node's commits are seen sooner: relay.c */
 #define AGAIN_MS 500		/* before a message is published once more, or letters are written again */
 #define LOG_MS 10000
 
@@ -291,7 +292,7 @@ static void on_turn(void *user, const struct store_shard *held, size_t held_coun
 	drop_lost(lane, held, held_count);
 	if (count == 0) {
 		lane->full = false;
-		rest(lane, lane->shard_count > 0 ? backoff_next(&lane->idle) : IDLE_CAP_MS);
+		rest(lane, lane->shard_count > 0 ? backoff_next(&lane->idle) : REST_MS);
 		return;
 	}
 	backoff_reset(&lane->idle);
@@ -327,7 +328,7 @@ static void turn(struct lane *lane)
 			lane->asked[request.shard_count++] = lane->shards[(i + lane->rotation) % lane->shard_count];
 	lane->asked_count = request.shard_count;
 	if (request.shard_count == 0 && request.sent_count == 0) {
-		rest(lane, IDLE_CAP_MS);
+		rest(lane, REST_MS);
 		return;
 	}
 	lane->turned_ms = loop_now_ms(lane->relay->loop);
@@ -350,7 +351,7 @@ static void step(struct lane *lane)
 	else if (lane->redo_count > 0 && may_read(lane))
 		read_redo(lane);
 	else if (lane->redo_count > 0)
-		rest(lane, IDLE_CAP_MS);
+		rest(lane, REST_MS);
 	else
 		turn(lane);
 }

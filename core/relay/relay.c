@@ -24,6 +24,7 @@
 #define EXTENSIONS 3		/* a lease is extended after this part of it … */
 #define MARGIN 10		/* … and nothing is sent in the last such part of it */
 #define SOON_MS 50
+#define LOOK_MS 250
 
 bool relay_may_send(const struct relay *relay)
 {
@@ -342,6 +343,20 @@ static int open_publisher(struct relay *relay, struct error *err)
 	return relay->publisher != NULL ? 0 : -1;
 }
 
+/* Without a word to the store: has a process of this node committed anything? */
+static void on_look(void *user)
+{
+	struct relay *relay = user;
+	struct metrics *metrics = relay->role->metrics;
+	uint64_t commits = metrics_total(metrics, METRIC_COMMITS) + metrics_total(metrics, METRIC_TASKS_CLAIMED);
+
+	if (commits == relay->seen)
+		return;
+	relay->seen = commits;
+	for (size_t i = 0; i < RELAY_LANES; i++)
+		lane_wake(&relay->lanes[i]);
+}
+
 static void on_drain_deadline(void *user)
 {
 	struct relay *relay = user;
@@ -370,7 +385,9 @@ static int start(struct role *role, struct error *err)
 		lane_init(&relay->lanes[i], relay);
 	relay->lease_timer = loop_timer_new(role->loop, on_lease_timer, relay);
 	relay->drain_timer = loop_timer_new(role->loop, on_drain_deadline, relay);
+	relay->look_timer = loop_timer_new(role->loop, on_look, relay);
 	loop_timer_start(relay->lease_timer, 0, relay->conf->relay_lease_ms / EXTENSIONS);
+	loop_timer_start(relay->look_timer, LOOK_MS, LOOK_MS);
 	return 0;
 }
 
@@ -394,6 +411,7 @@ static void stop(struct role *role)
 		lane_fini(&relay->lanes[i]);
 	loop_timer_free(&relay->lease_timer);
 	loop_timer_free(&relay->drain_timer);
+	loop_timer_free(&relay->look_timer);
 	mem_release(relay);
 }
 

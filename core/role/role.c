@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -20,7 +21,9 @@
 #include "role/channel.h"
 #include "role/role.h"
 
-#define MEMORY_SAMPLE_MS 1000
+/* How often memory is looked at: of a process that works, and at last of one that does nothing. */
+#define SAMPLE_MS 1000
+#define SAMPLE_IDLE_MS 60000
 
 struct runtime {
 	struct role role;
@@ -31,6 +34,8 @@ struct runtime {
 	struct loop_fd *channel;
 	struct loop_signal *term, *interrupt;
 	struct loop_timer *sampler;
+	int64_t sample_ms;
+	clock_t sampled_at;		/* CPU time */
 	int status;
 	bool stopping;
 };
@@ -166,8 +171,17 @@ static void on_channel(void *user, int channel, unsigned int events)
 
 static void on_sample(void *user)
 {
-	(void)user;
+	struct runtime *rt = user;
+	clock_t now = clock();
+	bool worked = now - rt->sampled_at > CLOCKS_PER_SEC / 100;
+
 	metrics_sample_memory();
+	rt->sampled_at = now;
+	/* Waking a hundred processes each second is most of what they cost while there is nothing to do. */
+	rt->sample_ms = worked || rt->sample_ms == 0 ? SAMPLE_MS : rt->sample_ms * 2;
+	if (rt->sample_ms > SAMPLE_IDLE_MS)
+		rt->sample_ms = SAMPLE_IDLE_MS;
+	loop_timer_start(rt->sampler, rt->sample_ms, 0);
 }
 
 static int load_plugins(struct role *role, struct error *err)
@@ -202,6 +216,7 @@ static int attach(struct runtime *rt, struct error *err)
 	rt->metrics = metrics_map(ROLE_METRICS_FD, err);
 	if (rt->metrics == NULL)
 		return -1;
+	role->metrics = rt->metrics;
 	if (json_int(json_member(role->part, "slot"), &slot) && slot >= 0)
 		metrics_use(metrics_slot_at(rt->metrics, (size_t)slot));
 	if (role->def->plugins && load_plugins(role, err) != 0)
@@ -218,7 +233,7 @@ static int run(struct runtime *rt, struct error *err)
 	rt->interrupt = loop_signal_new(role->loop, SIGINT, on_signal, rt);
 	rt->channel = loop_fd_new(role->loop, ROLE_CHANNEL_FD, on_channel, rt);
 	rt->sampler = loop_timer_new(role->loop, on_sample, rt);
-	loop_timer_start(rt->sampler, 0, MEMORY_SAMPLE_MS);
+	loop_timer_start(rt->sampler, 0, 0);
 	if (role->def->start(role, err) != 0)
 		return -1;
 	role_send(role, "{\"ready\":true}");

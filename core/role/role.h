@@ -45,6 +45,7 @@ struct role {
 	struct loop *loop;
 	const struct conf_model *conf;
 	const struct conf_model *limits;	/* whose limits hold: conf, or what came after a reload */
+	struct metrics *metrics;	/* of all processes of this node */
 	struct plugin_set *plugins;	/* NULL when the role loads none */
 	const char *title;		/* "worker refresh_x 3/10" */
 	const struct json *part;	/* the whole part: {"flows": […], "sinks": […], …} */

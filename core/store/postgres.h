@@ -87,6 +87,7 @@ struct pg_conn {
 	size_t sent_count, sent_cap, received;
 	struct map *statements;		/* by their text: what was sent before; NULL: nothing yet */
 	int64_t planned_ms;		/* monotonic: since when the server plans anew */
+	int planned_batches;		/* since then */
 	bool unprepared;		/* what is prepared on one connection is not there on the next: a pooler's */
 	/* Called from the loop, never from inside a call: connected, a batch answered, or the connection lost. */
 	void (*on_ready)(void *user);

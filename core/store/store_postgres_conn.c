@@ -18,10 +18,12 @@
 #define PREFIX "task store: "
 #define STATEMENTS_MAX 256	/* texts that are remembered; some have a number in them that varies */
 /*
- * Plans are kept for so long at most: one that was made for a table while it
- * was empty reads all of it, and nobody tells the server how fast it grows.
+ * Plans are kept for so long, and for so many batches: one that was made for a
+ * table while it was empty reads all of it, and nobody tells the server how
+ * fast it grows.
  */
 #define PLANS_MS 5000
+#define PLANS_BATCHES 100
 
 /* A text that was sent before. */
 struct pg_statement {
@@ -185,8 +187,10 @@ static void tidy_statements(struct pg_conn *conn)
 	if (conn->statements == NULL) {
 		conn->statements = map_new();
 		conn->planned_ms = clock_mono_ms();
-	} else if (clock_mono_ms() - conn->planned_ms > PLANS_MS) {
+		conn->planned_batches = 0;
+	} else if (++conn->planned_batches > PLANS_BATCHES && clock_mono_ms() - conn->planned_ms > PLANS_MS) {
 		conn->planned_ms = clock_mono_ms();
+		conn->planned_batches = 0;
 		send_command(conn, "DISCARD PLANS");
 	}
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which sources are stopped or fail, as all nodes know it: read each second on
+ * Which sources are stopped or fail, as all nodes know it: read every two seconds on
  * every node and passed on to its workers, so that they need not ask.
  */
 #include "base/arena.h"
@@ -14,7 +14,8 @@
 #include "store/store.h"
 #include "timer/internal.h"
 
-#define AGAIN_MS 5000		/* that all is well is told so often, lest it got lost */
+#define ASK_MS 1900		/* every second tick */
+#define AGAIN_MS 30000		/* that all is well is told so often, lest it got lost */
 #define COMPLAIN_MS 60000
 
 struct sources {
@@ -58,7 +59,7 @@ static void on_sources(void *user, const struct store_source *rows, size_t count
 
 void sources_tick(struct sources *sources)
 {
-	if (sources->asking)
+	if (sources->asking || clock_boot_ms() - sources->asked_ms < ASK_MS)
 		return;
 	sources->asking = true;
 	sources->asked_ms = clock_boot_ms();

@@ -24,7 +24,7 @@
 #define MEASURE_MS 5000
 #define LEASE_NAME "timer"
 #define MARGIN_MS 500		/* the lease is taken to end so much earlier than the store says */
-#define CALM_MS 5000		/* workers that hear nothing for twice as long ask the store themselves */
+#define CALM_MS 15000		/* workers that hear nothing for twice as long ask the store themselves */
 
 struct timer {
 	struct role *role;

@@ -22,7 +22,7 @@
 #include "worker/internal.h"
 #include "worker/worker.h"
 
-#define SILENCE_MS 10000		/* polls by itself when the timer has not been heard for so long */
+#define SILENCE_MS 30000		/* polls by itself when the timer has not been heard for so long */
 #define TROUBLE_MS 60000
 #define MEASURE_MS 1000
 
@@ -124,6 +124,15 @@ static void finish_drain(struct worker *worker)
 		role_finished(worker->role);
 }
 
+/* While there are tasks: bounds are looked at, leases extended. */
+static void keep_watch(struct worker *worker)
+{
+	if (!loop_timer_active(worker->measure_timer))
+		loop_timer_start(worker->measure_timer, 0, MEASURE_MS);
+	if (!loop_timer_active(worker->lease_timer))
+		loop_timer_start(worker->lease_timer, worker->conf->lease_ms / 3, worker->conf->lease_ms / 3);
+}
+
 static void on_claimed(void *user, const struct task_row *rows, size_t count, const struct error *err)
 {
 	struct claim *claim = user;
@@ -148,6 +157,8 @@ static void on_claimed(void *user, const struct task_row *rows, size_t count, co
 			task_begin(worker, flow, &rows[i]);
 		}
 		metric_set(METRIC_TASKS_RUNNING, worker->running);
+		if (count > 0)
+			keep_watch(worker);
 	}
 	claim_free(claim);
 	/* Drained while the claim was under way: what it brought is handed back at once. */
@@ -307,6 +318,8 @@ static void on_lease_timer(void *user)
 	struct extension *extension;
 	struct list *node;
 
+	if (worker->running == 0)
+		loop_timer_stop(worker->lease_timer);
 	if (worker->extending || worker->running == 0)
 		return;
 	extension = mem_alloc(sizeof(*extension));
@@ -380,11 +393,13 @@ static void on_measure(void *user)
 
 	if (worker->measuring || worker->role->draining)
 		return;
+	metrics_sample_memory();
 	metric_set(METRIC_CALLS_RUNNING, http_running(worker->http));
 	metric_set(METRIC_LIMIT_WAITING, limit_queue_length(worker->queue));
-	/* Idle, it leaves the store alone, so that it holds no connection. */
+	/* Idle, it leaves the store alone, so that it holds no connection, and sleeps. */
 	if (worker->running == 0 && !worker->paused) {
 		metric_set(METRIC_TASK_MEMORY, task_memory(worker));
+		loop_timer_stop(worker->measure_timer);
 		return;
 	}
 	worker->measuring = true;
@@ -485,8 +500,6 @@ static int start(struct role *role, struct error *err)
 	worker->lease_timer = loop_timer_new(role->loop, on_lease_timer, worker);
 	worker->claim_timer = loop_timer_new(role->loop, on_silence, worker);
 	worker->budget_timer = loop_timer_new(role->loop, on_budget, worker);
-	loop_timer_start(worker->measure_timer, 0, MEASURE_MS);
-	loop_timer_start(worker->lease_timer, worker->conf->lease_ms / 3, worker->conf->lease_ms / 3);
 	loop_timer_start(worker->claim_timer, 0, SILENCE_MS);
 	breaker_read(worker);
 	return 0;
