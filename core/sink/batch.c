@@ -188,6 +188,15 @@ static void make_token(struct attempt *attempt, const uint32_t *rows, size_t cou
 	sha256_hex(token, identities->data, identities->len);
 }
 
+/* The whole block as it stands: then it is copied by column. */
+static bool is_whole(const struct native_block *block, const uint32_t *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (rows[i] != i)
+			return false;
+	return count == native_block_rows(block);
+}
+
 static int insert(struct attempt *attempt, const uint32_t *rows, size_t count, struct error *err)
 {
 	struct writer *writer = attempt->writer;
@@ -206,7 +215,7 @@ static int insert(struct attempt *attempt, const uint32_t *rows, size_t count, s
 		insert.dedup_token = token;
 	}
 	buf_clear(&writer->data);
-	if (count == native_block_rows(batch->block))
+	if (is_whole(batch->block, rows, count))
 		native_block_encode(batch->block, 0, count, &writer->data);
 	else
 		native_block_encode_rows(batch->block, rows, count, &writer->data);
@@ -332,15 +341,18 @@ static int insert_rows(struct attempt *attempt, uint32_t *rows, size_t count)
 
 static int compare_rows(const void *left, const void *right, void *context)
 {
-	const struct batch_row *rows = context;
+	const struct attempt *attempt = context;
+	const struct batch_row *rows = attempt->batch->rows;
 	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+	int order;
 
 	if (rows[a].partition != rows[b].partition)
 		return rows[a].partition < rows[b].partition ? -1 : 1;
-	return a < b ? -1 : a > b;
+	order = sink_table_compare(attempt->writer->table, attempt->batch->block, a, b);
+	return order != 0 ? order : (a > b) - (a < b);
 }
 
-/* By partition, in the order they came within each. */
+/* By partition, each in the table's order: the warehouse finds rows sorted and need not move them. */
 static int insert_open(struct attempt *attempt)
 {
 	struct batch *batch = attempt->batch;
@@ -352,7 +364,7 @@ static int insert_open(struct attempt *attempt)
 		rows[i] = (uint32_t)i;
 	total = keep_open(batch, rows, total);
 	attempt->open = total;
-	qsort_r(rows, total, sizeof(*rows), compare_rows, batch->rows);
+	qsort_r(rows, total, sizeof(*rows), compare_rows, attempt);
 	while (rc == 0 && from < total) {
 		size_t to = from + 1;
 

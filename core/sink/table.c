@@ -84,6 +84,30 @@ static int check_fallbacks(const struct sink_table *table, struct error *err)
 	return rc < 0 ? error_prefix(err, "sink %s: fallback", table->sink->name) : 0;
 }
 
+/* A column by which rows can be put in order here. */
+static bool is_sortable(const struct native_type *type)
+{
+	return !type->nullable && type->kind != NATIVE_FLOAT;
+}
+
+/* Up to the first expression that is more than a column's name. */
+static void read_order(struct sink_table *table, struct arena *arena)
+{
+	const char *at = table->sink->order_by;
+
+	table->order = arena_alloc(arena, (table->column_count + 1) * sizeof(*table->order));
+	while (at != NULL && *at != '\0' && table->order_count < table->column_count) {
+		size_t len = strcspn(at, ", ");
+		char *name = arena_strndup(arena, at, len);
+		int column = find_column(table, name);
+
+		if (column < 0 || !is_sortable(&table->columns[column].type))
+			return;
+		table->order[table->order_count++] = (size_t)column;
+		at += len + strspn(at + len, ", ");
+	}
+}
+
 const struct sink_table *sink_table_new(const struct sl_sink *sink, const char *database, const char *table,
 					struct arena *arena, struct error *err)
 {
@@ -105,6 +129,7 @@ const struct sink_table *sink_table_new(const struct sl_sink *sink, const char *
 	plan->prefix = arena_alloc(arena, (plan->prefix_count + 1) * sizeof(*plan->prefix));
 	for (size_t i = 0; i < plan->prefix_count; i++)
 		plan->prefix[i] = (size_t)find_column(plan, sink->prefix[i]);
+	read_order(plan, arena);
 	return check_fallbacks(plan, err) < 0 ? NULL : plan;
 }
 
@@ -209,6 +234,33 @@ struct native_block *sink_table_block(const struct sink_table *table)
 		if (native_block_add(block, table->columns[i].name, table->columns[i].type_text, &err) < 0)
 			assert(!"types and names were checked before");
 	return block;
+}
+
+static int compare_cells(const struct native_block *block, size_t column, size_t left, size_t right)
+{
+	size_t left_len, right_len;
+	const char *left_text, *right_text;
+	int64_t a, b;
+	int order;
+
+	if (native_block_type(block, column)->kind != NATIVE_STRING) {
+		a = native_cell_int(block, column, left);
+		b = native_cell_int(block, column, right);
+		return (a > b) - (a < b);
+	}
+	left_text = native_cell_string(block, column, left, &left_len);
+	right_text = native_cell_string(block, column, right, &right_len);
+	order = memcmp(left_text, right_text, left_len < right_len ? left_len : right_len);
+	return order != 0 ? order : (left_len > right_len) - (left_len < right_len);
+}
+
+int sink_table_compare(const struct sink_table *table, const struct native_block *block, size_t left, size_t right)
+{
+	int order = 0;
+
+	for (size_t i = 0; order == 0 && i < table->order_count; i++)
+		order = compare_cells(block, table->order[i], left, right);
+	return order;
 }
 
 int64_t sink_table_partition(const struct sink_table *table, const struct native_block *block, size_t row)

@@ -42,6 +42,8 @@ struct sink_table {
 	bool replacing;			/* the table is made so that a second row of an event goes away again */
 	size_t *prefix;			/* columns that lead to a row cheaply */
 	size_t prefix_count;
+	size_t *order;			/* columns that the table is ordered by, as far as they are plain ones */
+	size_t order_count;
 };
 
 /* The database of the sinks' tables: the URL's, or the one where it names none; in the arena, or constant. */
@@ -72,6 +74,8 @@ struct warehouse *sink_table_open(const struct sink_table *table, const char *ur
 				  enum warehouse_durability *durability, struct error *err);
 /* An empty block with the table's columns. */
 struct native_block *sink_table_block(const struct sink_table *table);
+/* Whether one complete row comes before the other in the table's order: less than 0, 0 or more, as memcmp. */
+int sink_table_compare(const struct sink_table *table, const struct native_block *block, size_t left, size_t right);
 /* The partition of a complete row, as a number that is equal for equal partitions. */
 int64_t sink_table_partition(const struct sink_table *table, const struct native_block *block, size_t row);
 

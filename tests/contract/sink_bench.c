@@ -30,7 +30,7 @@ static const struct sl_sink_column columns[] = {
 static const char *const prefix[] = {"at", NULL};
 const struct sl_sink bench_sink = SL_SINK_INIT(
 	.name = "events", .queue = "q", .table = "t", .columns = columns, .engine = "MergeTree",
-	.partition_by = "toYYYYMM(at)", .order_by = "at", .identity = "id", .prefix = prefix, .time_column = "at");
+	.partition_by = "toYYYYMM(at)", .order_by = "at, id, toString(v)", .identity = "id", .prefix = prefix, .time_column = "at");
 
 int bench_set_up(void **state)
 {

@@ -100,6 +100,23 @@ static void test_one_partition_per_insert(void **state)
 	buf_fini(&payload);
 }
 
+static void test_rows_come_in_the_tables_order(void **state)
+{
+	struct bench *bench = *state;
+	struct buf payload;
+
+	buf_init(&payload);
+	for (int i = 59; i >= 0; i--)
+		buf_printf(&payload, "{\"id\":\"a%d\",\"at\":\"2026-01-%02d 10:00:00\"}\n", i, i * 7 % 20 + 1);
+	open_consumer(bench, 0, "q", "t");
+	put(bench, "q", payload.data, 60);
+	UNTIL(bench, outbox_bytes(bench) == 0);
+	assert_int_equal(fake_warehouse_inserts("t"), 1);
+	assert_int_equal(fake_warehouse_unsorted(), 0);
+	expect_each_once("t", "a", 60);
+	buf_fini(&payload);
+}
+
 static void test_acknowledged_after_the_insert(void **state)
 {
 	struct bench *bench = *state;
@@ -764,6 +781,7 @@ int main(void)
 		TEST(test_flush_by_bytes),
 		TEST(test_flush_by_age),
 		TEST(test_one_partition_per_insert),
+		TEST(test_rows_come_in_the_tables_order),
 		TEST(test_acknowledged_after_the_insert),
 		TEST(test_undecodable_lines_do_not_block),
 		TEST(test_missing_member_is_a_letter),

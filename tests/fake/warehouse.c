@@ -33,7 +33,7 @@ static struct {
 	bool closed, away, deaf;
 	char question[2000];
 	int orphan_age_ms;
-	size_t waiting, lookups, mixed, orphans;
+	size_t waiting, lookups, mixed, unsorted, orphans;
 	struct fake_row *rows;
 	size_t count, cap;
 	struct {
@@ -233,6 +233,11 @@ static bool is_refused(size_t first)
 	return false;
 }
 
+static bool comes_before(const struct fake_row *left, const struct fake_row *right)
+{
+	return left->at != right->at ? left->at < right->at : strcmp(left->id, right->id) < 0;
+}
+
 static void note_taken(int table, size_t first, const struct driver_insert *insert)
 {
 	int month = -1;
@@ -249,6 +254,11 @@ static void note_taken(int table, size_t first, const struct driver_insert *inse
 		}
 		month = tm.tm_year * 12 + tm.tm_mon;
 	}
+	for (size_t i = first + 1; i < fake.count; i++)
+		if (comes_before(&fake.rows[i], &fake.rows[i - 1])) {
+			fake.unsorted++;
+			break;
+		}
 	for (size_t i = 0; i < insert->setting_count; i++)
 		if (str_eq(insert->settings[i].name, "insert_deduplication_token") && fake.token_count < 1000)
 			str_format(fake.tokens[fake.token_count++], sizeof(fake.tokens[0]), "%s",
@@ -321,7 +331,7 @@ void fake_warehouse_reset(void)
 	fake.orphans = 0;
 	fake.orphan_age_ms = 0;
 	ops.dies_with_process = true;
-	fake.count = fake.lookups = fake.mixed = fake.token_count = 0;
+	fake.count = fake.lookups = fake.mixed = fake.unsorted = fake.token_count = 0;
 	fake.refuse[0] = '\0';
 	memset(fake.tables, 0, sizeof(fake.tables));
 	mem_free(&fake.rows);
@@ -439,6 +449,11 @@ size_t fake_warehouse_inserts(const char *table)
 size_t fake_warehouse_lookups(void)
 {
 	return read_locked(&fake.lookups);
+}
+
+size_t fake_warehouse_unsorted(void)
+{
+	return read_locked(&fake.unsorted);
 }
 
 size_t fake_warehouse_mixed(void)

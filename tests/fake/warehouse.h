@@ -52,6 +52,8 @@ size_t fake_warehouse_inserts(const char *table);
 size_t fake_warehouse_lookups(void);
 /* Taken inserts whose rows are not of one month. */
 size_t fake_warehouse_mixed(void);
+/* Taken inserts whose rows are not in the order of at and id. */
+size_t fake_warehouse_unsorted(void);
 /* The dedup tokens of taken inserts are all different. */
 bool fake_warehouse_tokens_differ(void);
 /* What statements other than the driver's own get as their output; NULL: they fail. */
