@@ -118,6 +118,18 @@ def text_of(part):
     return "\n".join(lines)
 
 
+def table_of(parts):
+    """All targets of these stages, with what was measured beside them."""
+    rows = [["stage", "figure", "target", "measured", ""]]
+    for part in parts:
+        for target in part["targets"]:
+            figure = target["figure"] + (f" / {target['to']}" if target["to"] else "")
+            bound = f">= {plain(target['at_least'])}" if target["at_least"] is not None else f"<= {plain(target['at_most'])}"
+            measured = plain(target["median"]) if "median" in target else "not measured"
+            rows.append([part["name"], figure, bound, measured, {True: "met", False: "missed"}.get(target.get("met"), "")])
+    return "\n".join(columns(rows))
+
+
 def machine(cpus):
     model = ""
     with open("/proc/cpuinfo", encoding="utf-8") as file:

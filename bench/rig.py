@@ -52,12 +52,14 @@ def make_programs(build, program, targets=("bench-programs",)):
 class Rig:
     """Starts each server when it is first asked for, and stops them all at the end."""
 
-    def __init__(self, build, shared, cache, quick, perf=None, patience=0):
+    def __init__(self, build, shared, cache, quick, perf=None, patience=0, broker_lines=()):
         """perf: a folder for what `perf record` sees while the daemon is measured; None: it does not look.
 
         patience: seconds to wait before each measurement for a machine that nobody else uses.
+        broker_lines: of rabbitmq.conf.
         """
         self.build, self.quick, self.cache, self.perf, self.patience = build, quick, cache, perf, patience
+        self.broker_lines = broker_lines
         self.shared = shared if shared and os.path.isdir(shared) else None
         self.stack = contextlib.ExitStack()
         self.folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-",
@@ -102,7 +104,7 @@ class Rig:
             "wal_init_zero=on"]))
 
     def rabbitmq(self):
-        return self.server("rabbitmq", servers.RabbitMQ)
+        return self.server("rabbitmq", lambda: servers.RabbitMQ(settings=self.broker_lines))
 
     def clickhouse(self):
         if not ClickHouse.installed():

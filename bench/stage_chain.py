@@ -56,9 +56,13 @@ class Chain:
         self.sim = self.rig.simulator()
         self.warehouse.query("CREATE DATABASE IF NOT EXISTS _e")
 
-    def finish(self):
+    def drop_tables(self):
         for table in TABLES:
             self.warehouse.query(f"DROP TABLE IF EXISTS _e.{table}")
+
+    def finish(self):
+        self.drop_tables()
+        self.store.drop_databases()
 
     def open(self):
         return rigs.Sluiced(self.rig, self.configure())
@@ -66,7 +70,7 @@ class Chain:
     def configure(self, workers=2, concurrency=50):
         """The configuration of a new database, empty queues and no tables."""
         self.round += 1
-        self.finish()
+        self.drop_tables()
         self.database = f"{self.name}{self.round}"
         self.clear_queues()
         stores = (f"  tasks: {self.store.create_database(self.database)}\n  bus: {self.broker.url()}\n"
@@ -139,12 +143,12 @@ class Steady(Chain):
         return getattr(self, contender)()
 
     def steady(self):
-        seconds = 60 if self.rig.quick else 600
+        seconds = 15 if self.rig.quick else 600
         with self.open() as sluiced:
             sluiced.start()
             load = Load(sluiced, RATE / EVENTS)
             load.start()
-            time.sleep(10)		# what happens once only
+            time.sleep(5 if self.rig.quick else 10)		# what happens once only
             watch, start, first = self.meter(sluiced), time.monotonic(), sluiced.metric("sink_rows_total")
             lags = []
             while time.monotonic() - start < seconds and load.error is None:
@@ -164,7 +168,7 @@ class Steady(Chain):
             now = time.monotonic()
             if rows != last:
                 last, moved = rows, now
-            if now - moved > 60 or now - start > (60 if self.rig.quick else 600):
+            if now - moved > 60 or now - start > (10 if self.rig.quick else 600):
                 return {}, f"{tasks * ROWS - rows} rows of {tasks * ROWS} had not arrived {now - start:.0f} s after the end"
             time.sleep(0.1)
         statuses = self.store.sql("SELECT status, count(*) FROM scrape_request_log GROUP BY 1", self.database)
@@ -175,7 +179,7 @@ class Steady(Chain):
 
     def burst(self):
         """How much it can take: all tasks are there before the daemon starts."""
-        count = 10000 if self.rig.quick else 50000
+        count = 5000 if self.rig.quick else 50000
         with self.open() as sluiced:
             submit_people(sluiced, (n % LOAD for n in people(count)))
             self.store.sql("VACUUM ANALYZE", self.database)
@@ -196,7 +200,7 @@ class Fresh(Chain):
     targets = (Target("sluice", "p99 s", at_most=2),)
 
     def measure(self, _contender):
-        seconds = 20 if self.rig.quick else 120
+        seconds = 10 if self.rig.quick else 120
         with self.open() as sluiced:
             sluiced.start()
             load = Load(sluiced, RATE / 2 / EVENTS)
@@ -218,7 +222,7 @@ class Fresh(Chain):
         """
         numbers, waiting, seen, self.began = people(1000000, PROBES), {}, {}, time.time()
         start, sent = time.monotonic(), 0
-        while time.monotonic() - start < seconds + 30 and (waiting or time.monotonic() - start < seconds):
+        while time.monotonic() - start < seconds + (15 if self.rig.quick else 30) and (waiting or time.monotonic() - start < seconds):
             if time.monotonic() - start > sent * 0.5 and time.monotonic() - start < seconds:
                 lot = [next(numbers) for _ in range(10)]
                 waiting.update(zip(self.profile_ids(lot), (f"user_{number}" for number in lot)))
@@ -272,7 +276,7 @@ class Embedded:
         pass
 
     def measure(self, _contender):
-        count = 4000 if self.rig.quick else 20000
+        count = 2000 if self.rig.quick else 20000
         stores = "  tasks: sqlite:${STATE}/sluice.db\n  bus: direct\n  warehouse: chdb:${STATE}/warehouse"
         with rigs.Sluiced(self.rig, CONFIG.format(mode="single", stores=stores, sim=self.sim.url, workers=2,
                                                     concurrency=50)) as sluiced:

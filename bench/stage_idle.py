@@ -27,6 +27,7 @@ class Idle:
     def finish(self):
         for table in "profile_log_events", "post_log_events", "order_log_events", "scrape_request_log_events":
             self.warehouse.query(f"DROP TABLE IF EXISTS _e.{table}")
+        self.store.drop_databases()
 
     def config(self, tasks):
         with open(os.path.join(rigs.SOURCE, "flows.yaml"), encoding="utf-8") as file:
@@ -47,9 +48,9 @@ class Idle:
         with rigs.Sluiced(self.rig, config) as sluiced:
             self.rig.settle()
             sluiced.start(every=0.1)
-            time.sleep(5 if self.rig.quick else 70)	# connections are closed after a minute
+            time.sleep(10 if self.rig.quick else 140)	# connections are closed after a minute, all sleep longer after two
             watch = self.rig.meter({"sluiced": sluiced.pid, **self.rig.pids("postgresql", "rabbitmq", "clickhouse")}, self.name)
-            time.sleep(20 if self.rig.quick else 60)
+            time.sleep(10 if self.rig.quick else 60)
             used = watch.stop()
             pids = meter.tree(meter.processes(), [sluiced.pid])
             pss = sum(map(meter.pss_kib, pids)) * 1024 / meter.MIB
@@ -72,7 +73,7 @@ class Claims:
 
     def __init__(self, rig):
         self.rig, self.round = rig, 0
-        self.long = 1000000 if rig.quick else 10000000
+        self.long = 300000 if rig.quick else 10000000
         self.what = f"claiming from a backlog of {self.long:,} tasks and from one of {self.short:,}; tasks/s"
 
     def prepare(self):
@@ -81,7 +82,7 @@ class Claims:
         self.backlog("claims_long", self.long)
 
     def finish(self):
-        self.store.sql("DROP DATABASE claims_long")
+        self.store.drop_databases()
 
     def backlog(self, name, count):
         url = self.store.create_database(name)

@@ -39,14 +39,15 @@ class Sink:
     def finish(self):
         self.warehouse.query(f"TRUNCATE TABLE IF EXISTS {TABLE}")
 
-    def fill(self, events):
+    def fill(self, events, per_message=None):
         """The queue with exactly so many events, the table with none."""
+        per_message = str(per_message or self.per_message)
         self.warehouse.query(f"TRUNCATE TABLE IF EXISTS {TABLE}")
         if self.rig.shared is not None:
-            command = [self.rig.compiled("fill"), QUEUE, str(events), str(self.per_message)]
+            command = [self.rig.compiled("fill"), QUEUE, str(events), per_message]
         else:
             command = [os.path.join(self.rig.build, "bench/queue_fill"), self.broker.url(), QUEUE, str(events),
-                       str(self.per_message)]
+                       per_message]
         done = rigs.run(command, env=self.rig.environment(), timeout=300)
         if done.returncode != 0:
             raise RuntimeError(f"filling the queue: {done.stdout}{done.stderr}")
@@ -70,6 +71,19 @@ class Sink:
         return Run({"rate": steady[1] / (steady[0] - start), "until empty": events / (samples[-1][0] - start)},
                    events, used)
 
+    def measure_reference(self, command, pattern, count, stores=True):
+        """One that takes messages of one event each; stores: into the table."""
+        self.fill(count, 1)
+        run = self.rig.reference(command, pattern, count, self.groups())
+        if stores and self.rows() < count:
+            raise RuntimeError(f"{os.path.basename(command[0])}: {self.rows()} rows of {count}")
+        return run
+
+    def measure_go_sinker(self):
+        count = 20000 if self.rig.quick else 100000
+        return self.measure_reference([self.rig.go_sinker(), "-q", QUEUE, "-n", str(count), "-c", "20", "-prefetch", "1"],
+                                      r"= (\d+) events/s", count)
+
     def groups(self):
         return self.rig.pids("rabbitmq", "clickhouse")
 
@@ -82,41 +96,28 @@ class OneEvent(Sink):
                Target("sluice", "rate", at_least=1.5, to="node_sinker"),
                Target("sluice", "rate", at_least=4, to="go_sinker"))
 
-    def sizes(self):
-        """Events in the queue, and how many of them each contender takes: seconds for each."""
-        if self.rig.quick:
-            return 140000, {"drain": 80000, "node_sinker": 60000, "go_sinker": 20000}
-        return 400000, {"drain": 400000, "node_sinker": 300000, "go_sinker": 100000}
-
     def measure(self, contender):
-        full, taken = self.sizes()
+        count = 60000 if self.rig.quick else 400000		# seconds for each
         if contender == "sluice":
-            return self.measure_sluice(full)
-        count = taken[contender]
-        command, pattern = self.command(contender, count)
-        self.fill(count)
-        run = self.rig.reference(command, pattern, count, self.groups())
-        if contender != "drain" and self.rows() < count:
-            raise RuntimeError(f"{contender}: {self.rows()} rows of {count}")
-        return run
-
-    def command(self, contender, count):
+            return self.measure_sluice(count)
         if contender == "drain":
-            return [self.rig.compiled("drain"), QUEUE, str(count), "20000", "1000"], r"(\d+) messages/s"
+            return self.measure_reference([self.rig.compiled("drain"), QUEUE, str(count), "20000", "1000"],
+                                          r"(\d+) messages/s", count, stores=False)
         if contender == "node_sinker":
-            return [*self.rig.node("node_sinker.js", "amqplib"), QUEUE, str(count), "10000", "5000"], r"= (\d+)/s"
-        return [self.rig.go_sinker(), "-q", QUEUE, "-n", str(count), "-c", "20", "-prefetch", "1"], r"= (\d+) events/s"
+            return self.measure_reference([*self.rig.node("node_sinker.js", "amqplib"), QUEUE, str(count), "10000", "5000"],
+                                          r"= (\d+)/s", count)
+        return self.measure_go_sinker()
 
 
 class ManyEvents(Sink):
     name, what = "sink-many", "RabbitMQ to ClickHouse, 100 events per message; events/s"
-    contenders = ("sluice", "insert")
+    contenders = ("sluice", "insert", "go_sinker")		# the last one reads the same events one by one, as it must
     per_message = 100
-    targets = (Target("sluice", "rate", at_least=0.6, to="insert"),)
+    targets = (Target("sluice", "rate", at_least=0.6, to="insert"), Target("sluice", "rate", at_least=25, to="go_sinker"))
     file = None
 
     def size(self):
-        return 600000 if self.rig.quick else 1500000
+        return 300000 if self.rig.quick else 1500000
 
     def measure(self, contender):
         if contender == "sluice":
@@ -124,6 +125,8 @@ class ManyEvents(Sink):
             if self.file is None:
                 self.save()
             return run
+        if contender == "go_sinker":
+            return self.measure_go_sinker()
         if self.file is None:		# the rows come from the table
             self.measure_sluice(self.size())
             self.save()

@@ -283,6 +283,11 @@ class Postgres(Server):
         self.sql(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    def drop_databases(self):
+        """All that were created."""
+        for name in self.sql("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"):
+            self.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+
     def url(self, database="postgres", port=None):
         return f"postgresql://sluice@127.0.0.1:{port or self.port}/{database}"
 
