@@ -71,6 +71,10 @@ def test_ratios_are_of_the_same_round():
     assert "MISS peak <= 3: 5" in text
     assert "we / others >= 4: not measured" in text and "left out: others: they are not here" in text
     assert "noisy: others took up to 0.60 cores" in text
+    table = [line.split() for line in report.table_of([part]).splitlines()]
+    assert table == [["stage", "figure", "target", "measured"], ["race", "rate", "/", "they", ">=", "1.5", "2", "met"],
+                     ["race", "peak", "<=", "3", "5", "missed"],
+                     ["race", "rate", "/", "others", ">=", "4", "not", "measured"]]
 
 
 def test_meter_counts_children_that_ended():
