@@ -175,6 +175,8 @@ static void on_sample(void *user)
 	clock_t now = clock();
 	bool worked = now - rt->sampled_at > CLOCKS_PER_SEC / 100;
 
+	if (!worked && rt->sample_ms == SAMPLE_MS)
+		malloc_trim(0);
 	metrics_sample_memory();
 	rt->sampled_at = now;
 	/* Waking a hundred processes each second is most of what they cost while there is nothing to do. */
@@ -258,11 +260,14 @@ static void follow_parent(void)
 		_exit(1);
 }
 
-/* What a group of tasks or a batch took, the next one takes again: not given back and faulted in anew each time. */
+/*
+ * What a group of tasks or a batch took, the next one takes again: not given
+ * back and faulted in anew each time, but when there is no next one (on_sample).
+ */
 static void keep_memory(void)
 {
-	mallopt(M_MMAP_THRESHOLD, 4 << 20);
-	mallopt(M_TRIM_THRESHOLD, 16 << 20);
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
 
 int role_main(const struct role_def *def)
