@@ -16,7 +16,7 @@
 #include "base/uuid.h"
 
 #define PREFIX "task store: "
-#define STATEMENTS_MAX 256	/* texts that are remembered; some have a number in them that varies */
+#define STATEMENTS_MAX 64	/* texts that are remembered, each of which costs the server up to 140 kB; some have a number that varies */
 /*
  * Plans are kept for so long, and for so many batches: one that was made for a
  * table while it was empty reads all of it, and nobody tells the server how
@@ -195,13 +195,19 @@ static void tidy_statements(struct pg_conn *conn)
 	}
 }
 
+/* BEGIN, COMMIT and the like: there is nothing to plan. */
+static bool is_command(const char *sql, size_t count)
+{
+	return count == 0 && !str_starts(sql, "SELECT ");
+}
+
 /* Prepared the second time it is sent. NULL: it is to be sent as it is. */
 static const char *prepared_name(struct pg_conn *conn, const char *sql, size_t count)
 {
 	struct pg_statement *statement;
 	char id[UUID_TEXT_SIZE];
 
-	if (conn->statements == NULL)
+	if (conn->statements == NULL || is_command(sql, count))
 		return NULL;
 	statement = map_get(conn->statements, sql);
 	if (statement == NULL) {

@@ -750,7 +750,7 @@ static void texts_that_vary_stay_bounded(void **state)
 		fixture_claim_from(fx, fx->sync, slots, 60000, false, &count);
 		fixture_claim_from(fx, fx->sync, slots, 60000, false, &count);
 	}
-	assert_true(on_connection(fx, count_prepared) < 256);
+	assert_true(on_connection(fx, count_prepared) < 64);
 	commit_one(fx);
 }
 

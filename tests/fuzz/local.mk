@@ -28,8 +28,8 @@ tests_fuzz_shopify_replay_SOURCES = tests/fuzz/plugin_fuzz.c tests/fuzz/replay.c
 tests_fuzz_shopify_replay_CPPFLAGS = $(AM_CPPFLAGS)
 tests_fuzz_shopify_replay_LDADD = tests/fake/libfake.a core/libcore.a $(SLUICE_LIBS)
 
-dist_check_SCRIPTS += tests/fuzz/replay
-TESTS += tests/fuzz/replay
+dist_check_SCRIPTS += tests/fuzz/replay_all
+TESTS += tests/fuzz/replay_all
 EXTRA_DIST += \
 	tests/fuzz/corpus/json/bad-utf8.json \
 	tests/fuzz/corpus/json/bom.json \

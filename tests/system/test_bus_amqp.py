@@ -135,6 +135,7 @@ def test_broker_hangs(rabbitmq):
     poll("messages", lambda: rabbitmq.queues().get("hang"))
     rabbitmq.pause()
     flow.read_until("connection to the broker is lost")
+    time.sleep(10)		# the other connection has missed its heartbeats too
     rabbitmq.resume()
     told = flow.end()
     assert told["lost"] >= 1
