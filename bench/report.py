@@ -27,8 +27,10 @@ class Target:
         self.at_least, self.at_most = at_least, at_most
 
     def text(self):
-        bound = f">= {plain(self.at_least)}" if self.at_least is not None else f"<= {plain(self.at_most)}"
-        return f"{self.contender} / {self.to} {bound}" if self.to else f"{self.figure} {bound}"
+        return f"{self.contender} / {self.to} {self.bound()}" if self.to else f"{self.figure} {self.bound()}"
+
+    def bound(self):
+        return f">= {plain(self.at_least)}" if self.at_least is not None else f"<= {plain(self.at_most)}"
 
     def values(self, runs):
         mine = [run.figures[self.figure] for run in runs.get(self.contender, []) if self.figure in run.figures]
@@ -73,7 +75,7 @@ def summary(stage, runs, missing):
     targets = []
     for target in stage.targets:
         values = target.values(runs)
-        entry = {"text": target.text(), "figure": target.figure, "contender": target.contender, "to": target.to,
+        entry = {"text": target.text(), "bound": target.bound(), "figure": target.figure, "contender": target.contender, "to": target.to,
                  "at_least": target.at_least, "at_most": target.at_most}
         if values:
             entry.update(spread(values), met=target.met(statistics.median(values)))
@@ -124,9 +126,8 @@ def table_of(parts):
     for part in parts:
         for target in part["targets"]:
             figure = target["figure"] + (f" / {target['to']}" if target["to"] else "")
-            bound = f">= {plain(target['at_least'])}" if target["at_least"] is not None else f"<= {plain(target['at_most'])}"
             measured = plain(target["median"]) if "median" in target else "not measured"
-            rows.append([part["name"], figure, bound, measured, {True: "met", False: "missed"}.get(target.get("met"), "")])
+            rows.append([part["name"], figure, target["bound"], measured, {True: "met", False: "missed"}.get(target.get("met"), "")])
     return "\n".join(columns(rows))
 
 
