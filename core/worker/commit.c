@@ -2,9 +2,10 @@
 /*
  * Group commit: tasks and slices that end within a few milliseconds, or while
  * the group before is being committed, share one transaction: the store does
- * one at a time, so that the busier it is the more there is in each. A group that meets trouble of the store is sent again as it is;
- * what the fence refuses is dropped; what the store refuses for its content
- * fails that task alone.
+ * one at a time, so that the busier it is the more there is in each. A group
+ * that meets trouble of the store is sent again as it is; what the fence
+ * refuses is dropped; what the store refuses for its content fails that task
+ * alone.
  */
 #include <string.h>
 

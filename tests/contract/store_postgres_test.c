@@ -90,15 +90,20 @@ static void turn(struct fixture *fx)
 	loop_run_once(store_sync_loop(fx->sync), 20);
 }
 
+static void await_commit(struct running *running)
+{
+	while (!running->answered)
+		turn(running->fx);
+	if (running->err.code != ERR_NONE)
+		fail_msg("%s", running->err.text);
+	assert_int_equal(running->commit.outcome, STORE_COMMITTED);
+}
+
 static void finish_commit(struct running *running)
 {
 	struct fixture *fx = running->fx;
 
-	while (!running->answered)
-		turn(fx);
-	if (running->err.code != ERR_NONE)
-		fail_msg("%s", running->err.text);
-	assert_int_equal(running->commit.outcome, STORE_COMMITTED);
+	await_commit(running);
 	assert_int_equal(fixture_total(fx, fx->queue, "events"), 1);
 	assert_int_equal(json_count(fixture_events(fx, fx->queue)), 1);
 	assert_json(fixture_task(fx, running->commit.task_id), "commit_seq", "1");
@@ -717,10 +722,7 @@ static void commit_one(struct fixture *fx)
 	struct running running;
 
 	start_commit(fx, &running);
-	while (!running.answered)
-		turn(fx);
-	assert_int_equal(running.err.code, ERR_NONE);
-	assert_int_equal(running.commit.outcome, STORE_COMMITTED);
+	await_commit(&running);
 }
 
 static void statements_are_prepared_while_they_last(void **state)
