@@ -35,7 +35,7 @@ Task = collections.namedtuple("Task", "id status attempt crashes data error_code
 class Lab(Daemon):
     """A daemon and its upstream; tasks are put into the store and read from it directly."""
 
-    def __init__(self, folder, flows, faults=(), sim=(), mode="single", extra=FAST, plugins=None, budget=10):
+    def __init__(self, folder, flows, faults=(), sim=(), mode="single", extra=FAST, plugins=None, budget=None):
         self.sim_log = os.path.join(str(folder), "sim.log")
         options = [word for fault in faults for word in ("--fault", fault)]
         self.upstream = Sim(str(folder), *options, *sim)
@@ -43,7 +43,9 @@ class Lab(Daemon):
         super().__init__(folder, self.upstream.url, mode=mode, flows=lines, extra=extra)
         self.environment["SLUICE_CHDB"] = "/nowhere/libchdb.so"
         with open(self.config) as file:
-            text = file.read().replace("limits: [1000000/s]", "limits: [1000000/s], retry: {budget: %d}" % budget)
+            text = file.read()
+        if budget is not None:
+            text = text.replace("limits: [1000000/s]", "limits: [1000000/s], retry: {budget: %d}" % budget)
         if plugins:
             self.environment["SLUICE_PLUGIN_PATH"] = plugins
             text = text.replace("\nsources:\n", "\nsources:\n  worker_unruly: {base_url: %s/arraybobo}\n" %
