@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "log/log.h"
+#include "pack/frame.h"
 
 #define TAG_SIZE 24
 /* Messages that come one by one are handed over together, so long after the first. */
@@ -139,10 +140,27 @@ static void post_batch(struct amqp_consumer *consumer)
 	loop_queue_post(consumer->back, consumer);
 }
 
+/* The body, unpacked where it is packed; as it came, and why, when that cannot be done. */
+static const struct buf *read_body(struct amqp_consumer *consumer, bool side, struct amqp_delivery *delivery)
+{
+	const struct buf *body = &consumer->reading[side].body;
+	char *problem = consumer->reading[side].problem;
+	struct error err;
+
+	if (!consumer->reading[side].packed || delivery->problem != NULL || body->len > consumer->body_max)
+		return body;
+	buf_clear(&consumer->unpacked);
+	if (frame_unpack(&consumer->unpacked, body->data, body->len, consumer->body_max, &err) == 0)
+		return &consumer->unpacked;
+	str_format(problem, sizeof(consumer->reading[side].problem), "%s", err.text);
+	delivery->problem = problem;
+	return body;
+}
+
 /* What body and headers of a message are to be taken for, and how large they are. */
 static void complete(struct amqp_consumer *consumer, bool side, struct amqp_delivery *delivery)
 {
-	const struct buf *body = &consumer->reading[side].body, *headers = &consumer->reading[side].headers;
+	const struct buf *headers = &consumer->reading[side].headers, *body = read_body(consumer, side, delivery);
 	char *problem = consumer->reading[side].problem;
 
 	delivery->body = body->len > 0 ? body->data : "";
@@ -223,6 +241,7 @@ static void read_header(struct amqp_consumer *consumer, bool side, const amqp_fr
 	read_id(delivery, properties, id);
 	amqp_headers_json(properties, &consumer->reading[side].headers);
 	delivery->problem = amqp_problem(properties, consumer->reading[side].problem);
+	consumer->reading[side].packed = amqp_is_packed(properties);
 	if (!side) {
 		delivery->suspect = is_suspect(consumer, delivery, properties);
 		return;
@@ -683,6 +702,7 @@ int amqp_consumer_init(struct amqp_consumer *consumer, struct loop *loop, const 
 	buf_init(&consumer->reading[0].headers);
 	buf_init(&consumer->reading[1].body);
 	buf_init(&consumer->reading[1].headers);
+	buf_init(&consumer->unpacked);
 	consumer->back = loop_queue_new(loop, on_news, user, false);
 	amqp_link_start(&consumer->link, loop, body);
 	return 0;
@@ -699,6 +719,7 @@ void amqp_consumer_fini(struct amqp_consumer *consumer)
 	buf_fini(&consumer->reading[0].headers);
 	buf_fini(&consumer->reading[1].body);
 	buf_fini(&consumer->reading[1].headers);
+	buf_fini(&consumer->unpacked);
 	mem_release(consumer->verdicts);
 	mem_release(consumer->telling);
 	pthread_mutex_destroy(&consumer->mutex);

@@ -48,12 +48,13 @@ struct amqp_consumer {
 	struct amqp_batch *batch;	/* being filled */
 	bool lingered;			/* waited for it to fill */
 	struct {			/* a message being read, per channel */
-		bool open;
+		bool open, packed;
 		struct amqp_delivery delivery;
 		char problem[AMQP_PROBLEM_SIZE];
 		struct buf body, headers;
 		uint64_t left;
 	} reading[2];
+	struct buf unpacked;		/* body of the last packed message */
 	uint64_t suspects_left;		/* the next so many deliveries of AMQP_MAIN are suspect … */
 	int64_t suspect_until_ms;	/* … and those published before (wall clock) */
 	int64_t resolver_ms;		/* wall clock: the first delivery on AMQP_SIDE of this connection; 0: none */

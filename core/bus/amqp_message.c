@@ -16,6 +16,7 @@
 #include "base/uuid.h"
 #include "json/json.h"
 #include "json/jwrite.h"
+#include "pack/frame.h"
 
 #define DEPTH_MAX 8		/* of tables within tables; deeper ones become null */
 #define NAME_MAX_BYTES 255	/* of a header and of a message-id */
@@ -259,7 +260,13 @@ int amqp_send(struct amqp_conn *conn, amqp_channel_t channel, const struct bus_o
 		.message_id = amqp_cstring_bytes(out->id),
 		.timestamp = (uint64_t)clock_wall_ms() / 1000,
 		.headers = headers_of(arena, out, more != NULL ? json_root(more) : NULL)};
-	int status = amqp_basic_publish(conn->state, channel, amqp_cstring_bytes(out->exchange),
+	int status;
+
+	if (out->packed) {
+		properties._flags |= AMQP_BASIC_CONTENT_ENCODING_FLAG;
+		properties.content_encoding = amqp_cstring_bytes(FRAME_ENCODING);
+	}
+	status = amqp_basic_publish(conn->state, channel, amqp_cstring_bytes(out->exchange),
 					amqp_cstring_bytes(out->key), 1, 0, &properties,
 					(amqp_bytes_t){out->len, (void *)(uintptr_t)out->body});
 
@@ -278,10 +285,18 @@ static bool is_one_of(amqp_bytes_t text, const char *const *names)
 	return false;
 }
 
+bool amqp_is_packed(const amqp_basic_properties_t *properties)
+{
+	static const char *const encodings[] = {FRAME_ENCODING, NULL};
+
+	return (properties->_flags & AMQP_BASIC_CONTENT_ENCODING_FLAG) &&
+	       is_one_of(properties->content_encoding, encodings);
+}
+
 const char *amqp_problem(const amqp_basic_properties_t *properties, char text[AMQP_PROBLEM_SIZE])
 {
 	static const char *const types[] = {"", "application/json", "application/x-ndjson", "text/json", "text/plain", NULL};
-	static const char *const encodings[] = {"", "utf-8", "utf8", "us-ascii", "binary", "identity", NULL};
+	static const char *const encodings[] = {"", "utf-8", "utf8", "us-ascii", "binary", "identity", FRAME_ENCODING, NULL};
 	amqp_bytes_t type = properties->content_type, encoding = properties->content_encoding;
 	const char *end = NULL;
 
@@ -296,7 +311,7 @@ const char *amqp_problem(const amqp_basic_properties_t *properties, char text[AM
 		return text;
 	}
 	if ((properties->_flags & AMQP_BASIC_CONTENT_ENCODING_FLAG) && !is_one_of(encoding, encodings)) {
-		str_format(text, AMQP_PROBLEM_SIZE, "content-encoding %.*s: sinks read plain UTF-8",
+		str_format(text, AMQP_PROBLEM_SIZE, "content-encoding %.*s: sinks read plain UTF-8 and " FRAME_ENCODING,
 			   (int)(encoding.len < 100 ? encoding.len : 100), (const char *)encoding.bytes);
 		return text;
 	}

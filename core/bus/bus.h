@@ -153,6 +153,7 @@ struct bus_outgoing {			/* copied */
 	const char *exchange, *key;
 	const char *body;
 	size_t len;
+	bool packed;			/* body is LZ4 frames (pack/frame.h) */
 	uint32_t events;		/* 1: one object; more: one per line */
 	const char *id;			/* message-id */
 	bool redo;			/* may have been sent before: its events are suspect */

@@ -271,16 +271,21 @@ static void deliver(struct direct *direct, const struct store_outbox_row *rows, 
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		const char *letter = bus_history_read(arena, rows[i].headers).id;
+		const char *letter = bus_history_read(arena, rows[i].headers).id, *text, *problem = NULL;
+		struct error err;
+		size_t len;
 		bool suspect = rows[i].id <= direct->start_id || letter != NULL;
 
-		add_entry(direct, rows[i].id, rows[i].payload_len);
+		if (store_outbox_text(&rows[i], arena, &text, &len, &err) < 0)
+			problem = arena_strdup(arena, err.text);
+		add_entry(direct, rows[i].id, rows[i].bytes);
 		messages[i] = (struct bus_message){
 			.tag = (uint64_t)rows[i].id,
 			.id = letter != NULL ? letter
 					     : arena_printf(arena, "%s/%" PRId64, store_id(direct->store), rows[i].id),
-			.body = rows[i].payload,
-			.len = rows[i].payload_len,
+			.body = text,
+			.len = len,
+			.problem = problem,
 			.events = rows[i].events,
 			.created_ms = rows[i].created_ms,
 			.suspect = suspect,

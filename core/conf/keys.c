@@ -201,6 +201,14 @@ static const struct conf_type conf_plugin_options = {"section", "a mapping", opt
 static const char *const mode_words[] = {"single", "processes", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
 static const char *const durability_words[] = {"inserted", "fsync", "quorum", NULL};
+/* What this build can pack with, the best last. */
+#ifdef HAVE_LZ4
+static const char *const packing_words[] = {"none", "lz4", NULL};
+#define PACKING "lz4"
+#else
+static const char *const packing_words[] = {"none", NULL};
+#define PACKING "none"
+#endif
 static const char *const engine_words[] = {"plain", "replacing", NULL};
 static const char *const unrouted_words[] = {"error", "drop", NULL};
 static const char *const on_error_words[] = {"wait", "local", NULL};
@@ -309,6 +317,8 @@ static const struct conf_section trace_section = {.keys = trace_keys};
 static const struct conf_key outbox_keys[] = {
 	{"max_bytes", &conf_size, AT(conf_model, outbox_max), BOUNDS(MIB, 100 * TIB), .fallback = "1GiB",
 	 .doc = "events that may wait; beyond it no task is claimed"},
+	{"packing", &conf_word, AT(conf_model, packing), .fallback = PACKING, .words = packing_words,
+	 .doc = "how several events are packed while they wait and in the broker's messages"},
 	END
 };
 static const struct conf_section outbox_section = {.keys = outbox_keys};

@@ -23,6 +23,7 @@ struct conf_errors;		/* what is wrong, with positions: conf/errors.h */
 enum conf_mode { CONF_SINGLE, CONF_PROCESSES };
 enum conf_durability { CONF_INSERTED, CONF_FSYNC, CONF_QUORUM };
 enum conf_engine { CONF_PLAIN, CONF_REPLACING };
+enum conf_packing { CONF_PACK_NOT, CONF_PACK_LZ4 };
 enum conf_fallback { CONF_FALLBACK_NO, CONF_FALLBACK_ERROR };
 enum conf_on_error { CONF_ON_ERROR_WAIT, CONF_ON_ERROR_LOCAL };
 
@@ -182,6 +183,7 @@ struct conf_model {
 	int64_t trace_body;			/* so much of each body; 0 = none */
 	const char *trace_service;		/* what traces say that they are from */
 	int64_t outbox_max;			/* 1 GiB */
+	enum conf_packing packing;		/* of several events that wait and travel together */
 	int64_t memory_max;			/* per worker and sink process, 256 MiB */
 	int64_t drain_ms;			/* 30 s */
 	int64_t suspect_wait_ms;		/* H: 180 s; 0 with chdb: */

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "conf/model.h"
+#include "log/log.h"
 #include "relay/internal.h"
 
 /* A message being filled. */
@@ -17,6 +18,8 @@ struct filling {
 	uint32_t events;
 	size_t from, to;		/* rows */
 	size_t line;			/* of row from: where the message begins */
+	bool packed;			/* body is LZ4 frames … */
+	size_t bytes;			/* … of so many bytes */
 };
 
 static int compare_rows(const void *left, const void *right)
@@ -42,12 +45,14 @@ static void flush(struct filling *filling)
 	parcel->from = filling->from;
 	parcel->to = filling->to;
 	parcel->line = filling->line;
+	parcel->bytes = filling->bytes;
 	list_init(&parcel->node);
 	parcel->message = (struct bus_outgoing){
 		.exchange = place.exchange,
 		.key = place.key,
 		.body = arena_strndup(lane->arena, filling->body.data, filling->body.len),
 		.len = filling->body.len,
+		.packed = filling->packed,
 		.events = filling->events,
 		.id = arena_printf(lane->arena, "%s:%" PRId64 ":%zu", store_id(lane->relay->store), first->id,
 				   filling->line),
@@ -59,33 +64,67 @@ static void flush(struct filling *filling)
 	};
 	buf_clear(&filling->body);
 	filling->events = 0;
+	filling->bytes = 0;
 	filling->made(lane, parcel);
+}
+
+/* A piece of events that follows those that are in the message, which is sent when it has no room. */
+static void make_room(struct filling *filling, size_t row, size_t line, bool packed, size_t bytes, uint32_t events)
+{
+	const struct conf_model *conf = filling->lane->relay->conf;
+
+	if (filling->events > 0 &&
+	    (filling->packed != packed || filling->events + events > (uint64_t)conf->relay_events ||
+	     filling->bytes + 1 + bytes > (size_t)conf->relay_bytes))
+		flush(filling);
+	if (filling->events == 0) {
+		filling->from = row;
+		filling->line = line;
+		filling->packed = packed;
+	}
+}
+
+static void count(struct filling *filling, size_t row, size_t bytes, uint32_t events)
+{
+	filling->bytes += bytes;
+	filling->events += events;
+	filling->to = row + 1;
 }
 
 /* A piece of a row: whole lines. */
 static void add(struct filling *filling, size_t row, size_t line, const char *piece, size_t len, uint32_t events)
 {
-	const struct conf_model *conf = filling->lane->relay->conf;
-
-	if (filling->events > 0 && (filling->events + events > (uint64_t)conf->relay_events ||
-				    filling->body.len + 1 + len > (size_t)conf->relay_bytes))
-		flush(filling);
-	if (filling->events == 0) {
-		filling->from = row;
-		filling->line = line;
-	} else {
+	make_room(filling, row, line, false, len, events);
+	if (filling->events > 0)
 		buf_addc(&filling->body, '\n');
-	}
 	buf_add(&filling->body, piece, len);
-	filling->events += events;
-	filling->to = row + 1;
+	count(filling, row, filling->events > 0 ? len + 1 : len, events);
+}
+
+/* A whole row: frames are joined by putting one after the other. */
+static void add_packed(struct filling *filling, size_t index)
+{
+	const struct store_outbox_row *row = &filling->lane->rows[index];
+
+	make_room(filling, index, 0, true, row->bytes, row->events);
+	buf_add(&filling->body, row->payload, row->payload_len);
+	count(filling, index, row->bytes + 1, row->events);
 }
 
 static void add_lines(struct filling *filling, size_t index)
 {
 	const struct store_outbox_row *row = &filling->lane->rows[index];
-	const char *at = row->payload, *end = at + row->payload_len;
+	struct error err = {.code = ERR_NONE};
+	const char *at, *end;
+	size_t size;
 
+	if (store_outbox_text(row, filling->lane->arena, &at, &size, &err) < 0) {
+		/* Whoever gets it cannot read it either, and sets it aside with the reason. */
+		log_error("an outbox row cannot be read id=%" PRId64 ": %s", row->id, err.text);
+		add_packed(filling, index);
+		return;
+	}
+	end = at + size;
 	for (size_t line = 0; at < end; line++) {
 		const char *newline = memchr(at, '\n', (size_t)(end - at));
 		size_t len = (size_t)((newline != NULL ? newline : end) - at);
@@ -100,10 +139,12 @@ static void add_row(struct filling *filling, size_t index)
 	const struct store_outbox_row *row = &filling->lane->rows[index];
 	const struct conf_model *conf = filling->lane->relay->conf;
 
-	if (row->events <= (uint64_t)conf->relay_events && row->payload_len <= (size_t)conf->relay_bytes)
-		add(filling, index, 0, row->payload, row->payload_len, row->events);
-	else
+	if (row->events > (uint64_t)conf->relay_events || row->bytes > (size_t)conf->relay_bytes)
 		add_lines(filling, index);
+	else if (row->packed)
+		add_packed(filling, index);
+	else
+		add(filling, index, 0, row->payload, row->payload_len, row->events);
 }
 
 /* Headers are of one message: a row that has some goes by itself. */
@@ -127,10 +168,24 @@ void compose(struct lane *lane, bool redo, parcel_fn *made)
 	buf_fini(&filling.body);
 }
 
+/* The message's events; frames that cannot be read are taken for one. */
+static const char *letters_text(const struct parcel *parcel, const char **text_r)
+{
+	const struct bus_outgoing *message = &parcel->message;
+	const struct store_outbox_row row = {.payload = message->body, .payload_len = message->len,
+					     .packed = message->packed, .bytes = parcel->bytes};
+	struct error err;
+	size_t len;
+
+	if (store_outbox_text(&row, parcel->lane->arena, text_r, &len, &err) < 0)
+		len = row.payload_len;
+	return *text_r + len;
+}
+
 void compose_letters(struct parcel *parcel, const char *reason)
 {
 	struct arena *arena = parcel->lane->arena;
-	const char *at = parcel->message.body, *end = at + parcel->message.len;
+	const char *at, *end = letters_text(parcel, &at);
 	const char *address = parcel->lane->rows[parcel->from].queue;
 	const char *text = arena_strdup(arena, reason != NULL ? reason : "no queue takes it");
 	const struct store_outbox_row *row = &parcel->lane->rows[parcel->from];

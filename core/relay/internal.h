@@ -36,6 +36,7 @@ struct parcel {
 	struct bus_outgoing message;
 	size_t from, to;		/* rows of the lane that it has events of: [from, to) */
 	size_t line;			/* of the first row: where it begins */
+	size_t bytes;			/* of its events, not packed */
 	struct store_dead *letters;	/* of one that no queue takes */
 	size_t letter_count;
 };

@@ -297,7 +297,7 @@ static void on_turn(void *user, const struct store_shard *held, size_t held_coun
 	}
 	backoff_reset(&lane->idle);
 	for (size_t i = 0; i < count; i++)
-		bytes += rows[i].payload_len;
+		bytes += rows[i].bytes;
 	lane->full = count >= TURN_ROWS || bytes >= TURN_BYTES;
 	send(lane, rows, count);
 }

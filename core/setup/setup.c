@@ -151,5 +151,6 @@ struct store_options setup_store_options(const struct conf_model *conf, struct a
 {
 	return (struct store_options){.status_queues = status_queues(conf, arena),
 				      .crash_limit = conf->crash_limit,
-				      .relayed = bus_publishes(conf->bus)};
+				      .relayed = bus_publishes(conf->bus),
+				      .packed = conf->packing == CONF_PACK_LZ4};
 }

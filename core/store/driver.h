@@ -151,6 +151,8 @@ int store_check_table_name(const char *name, struct error *err);
 const char *store_failure_text(char out[STORE_FAILURE_TEXT], const char *data);
 /* Sets payload and headers of a row from what its column holds; text is changed and borrowed. */
 void store_row_payload(struct store_outbox_row *row, char *text, size_t len);
+/* The same of a row that is packed; bytes: of its events. */
+void store_row_packed(struct store_outbox_row *row, const char *frames, size_t len, int64_t bytes);
 /* The row of flow among those being collected, appended (zeroed) when it is new; all in the arena. */
 struct store_depth *store_depth_of(struct arena *arena, struct store_depth **rows, size_t *count,
 				   const char *flow);

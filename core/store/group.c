@@ -10,8 +10,11 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "json/json.h"
+#include "pack/frame.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
+/* Less is read and sent as fast as it is. */
+#define PACK_BYTES 1024
 
 /* --- outbox --- */
 
@@ -20,6 +23,7 @@ void group_outbox_init(struct group_outbox *outbox, const struct store_options *
 	memset(outbox, 0, sizeof(*outbox));
 	outbox->max_bytes = (size_t)options->outbox_row_bytes;
 	outbox->max_events = (uint32_t)options->outbox_row_events;
+	outbox->packs = options->packed;
 }
 
 void group_outbox_fini(struct group_outbox *outbox)
@@ -29,6 +33,7 @@ void group_outbox_fini(struct group_outbox *outbox)
 	for (i = 0; i < outbox->count; i++) {
 		mem_free(&outbox->rows[i].queue);
 		buf_fini(&outbox->rows[i].payload);
+		buf_fini(&outbox->rows[i].packed);
 	}
 	mem_free(&outbox->rows);
 	outbox->count = outbox->cap = 0;
@@ -58,6 +63,7 @@ static struct group_row *open_row(struct group_outbox *outbox, const char *queue
 	row->queue = mem_strdup(queue);
 	row->events = 0;
 	buf_init(&row->payload);
+	buf_init(&row->packed);
 	return row;
 }
 
@@ -98,6 +104,27 @@ void group_outbox_add(struct group_outbox *outbox, const char *queue, const char
 			append(open_row(outbox, queue, (size_t)(newline - line), 1), line,
 			       (size_t)(newline - line), 1);
 	}
+}
+
+/* Events that are packed end with a newline, each: rows may then be joined by putting frame after frame. */
+static void pack(struct group_row *row)
+{
+	size_t len = row->payload.len;
+
+	buf_addc(&row->payload, '\n');
+	frame_pack(&row->packed, row->payload.data, len + 1);
+	row->payload.len = len;
+	row->payload.data[len] = '\0';
+	if (row->packed.len > len / 8 * 7)
+		buf_clear(&row->packed);
+}
+
+void group_outbox_end(struct group_outbox *outbox)
+{
+	for (size_t i = 0; i < outbox->count; i++)
+		/* One event is one message, which anybody may read. */
+		if (outbox->packs && outbox->rows[i].events > 1 && outbox->rows[i].payload.len >= PACK_BYTES)
+			pack(&outbox->rows[i]);
 }
 
 /* --- values --- */

@@ -17,6 +17,7 @@ struct arena;
 struct group_row {
 	char *queue;			/* owned */
 	struct buf payload;		/* newline-separated, no newline at the end, no U+0000 */
+	struct buf packed;		/* the same as an LZ4 frame, after group_outbox_end; empty: it is to be written as it is */
 	uint32_t events;
 };
 struct group_outbox {
@@ -24,6 +25,7 @@ struct group_outbox {
 	size_t count, cap;
 	size_t max_bytes;
 	uint32_t max_events;
+	bool packs;
 };
 void group_outbox_init(struct group_outbox *outbox, const struct store_options *options);
 void group_outbox_fini(struct group_outbox *outbox);
@@ -33,6 +35,8 @@ void group_outbox_fini(struct group_outbox *outbox);
  */
 void group_outbox_add(struct group_outbox *outbox, const char *queue, const char *payload, size_t len,
 		      uint32_t events);
+/* Nothing more is added: packs what is to be packed. */
+void group_outbox_end(struct group_outbox *outbox);
 
 /* --- upserts --- */
 /*

@@ -203,6 +203,7 @@ void pg_answer_count(struct pg_request *request);
 
 /* --- values: store_postgres_value.c --- */
 struct pg_param pg_text(const char *text);	/* borrowed */
+struct pg_param pg_bytes(const char *bytes, size_t len);	/* of a bytea; borrowed; NULL: null */
 /* An array for unnest, in the arena; a NULL element is null. */
 struct pg_param pg_texts(struct arena *arena, const char *const *texts, size_t count);
 /* The same as text, for arrays of other types. */
@@ -215,6 +216,8 @@ const char *pg_value(struct arena *arena, enum store_type type, const char *text
 const char *pg_type_name(enum store_type type);	/* "bigint", … */
 int64_t pg_get_int(const PGresult *result, int row, int column);	/* 0 for null */
 const char *pg_get_text(const PGresult *result, int row, int column, struct arena *arena);	/* NULL for null */
+/* A bytea, in the arena. */
+const char *pg_get_bytes(const PGresult *result, int row, int column, struct arena *arena, size_t *len_r);
 /* JSON without the blanks that jsonb prints. */
 const char *pg_get_json(const PGresult *result, int row, int column, struct arena *arena);
 struct jwrite;
@@ -284,8 +287,8 @@ void pg_add_failures(struct pg_request *request, struct store_commit *const *mem
 
 /* --- outbox: store_postgres_outbox.c --- */
 /* Statements that write the rows and their totals. */
-void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox, int64_t now_ms);
-/* A row of a result: id, queue, events, created_ms and payload from column first on. */
+void pg_add_outbox(struct pg_request *request, struct group_outbox *outbox, int64_t now_ms);
+/* A row of a result: id, queue, events, created_ms, payload, bytes and packed from column first on. */
 void pg_outbox_row(const PGresult *result, int row, int first, struct arena *arena, struct store_outbox_row *row_r);
 /* A statement that deletes the rows that are still there, and counts them out. */
 void pg_add_outbox_delete(struct pg_request *request, const int64_t *ids, size_t count);

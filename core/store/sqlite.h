@@ -41,7 +41,7 @@ void sqlite_db_close(struct sqlite_db *db);
 /*
  * The cached statement for sql, reset and bound by types, one letter per
  * parameter: i = int64_t, n = int64_t with 0 as null, t = const char * (NULL
- * as null), b = const char * and size_t, d = double. NULL and err when it fails.
+ * as null), b = const char * and size_t, B = the same as a blob, d = double. NULL and err when it fails.
  */
 sqlite3_stmt *sqlite_query(struct sqlite_db *db, struct error *err, const char *sql, const char *types, ...);
 /* The cached statement for sql, reset, with whatever was bound before; the caller binds every parameter. */
@@ -158,8 +158,7 @@ int sqlite_failure_note(struct sqlite_db *db, const struct store_commit *member,
 			struct error *err);
 
 /* --- outbox: store_sqlite_outbox.c --- */
-int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms,
-			struct error *err);
+int sqlite_outbox_write(struct sqlite_db *db, struct group_outbox *outbox, int64_t now_ms, struct error *err);
 /* 1, or 0 when there is no such row, or -1. */
 int sqlite_outbox_row(struct sqlite_db *db, int64_t id, struct arena *arena, struct store_outbox_row *row_r,
 		      struct error *err);

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/scheme.h"
 #include "base/str.h"
+#include "pack/frame.h"
 
 #define STORE_CHECK(store) assert((store) != NULL && (store)->magic == STORE_MAGIC)
 
@@ -93,14 +94,46 @@ void store_row_payload(struct store_outbox_row *row, char *text, size_t len)
 	char *end = len > 0 && text[0] == STORE_HEADERS_MARK[0] ? memchr(text, '\n', len) : NULL;
 
 	row->headers = NULL;
+	row->packed = false;
 	row->payload = text;
-	row->payload_len = len;
+	row->payload_len = row->bytes = len;
 	if (end == NULL)
 		return;
 	*end = '\0';
 	row->headers = text + 1;
 	row->payload = end + 1;
-	row->payload_len = len - (size_t)(end + 1 - text);
+	row->payload_len = row->bytes = len - (size_t)(end + 1 - text);
+}
+
+void store_row_packed(struct store_outbox_row *row, const char *frames, size_t len, int64_t bytes)
+{
+	row->headers = NULL;
+	row->packed = true;
+	row->payload = frames;
+	row->payload_len = len;
+	row->bytes = bytes > 0 ? (size_t)bytes : 0;
+}
+
+int store_outbox_text(const struct store_outbox_row *row, struct arena *arena, const char **text_r, size_t *len_r,
+		      struct error *err)
+{
+	struct buf text;
+	int rc;
+
+	*text_r = row->payload;
+	*len_r = row->payload_len;
+	if (!row->packed)
+		return 0;
+	buf_init(&text);
+	rc = frame_unpack(&text, row->payload, row->payload_len, row->bytes + 1, err);
+	if (rc == 0 && text.len > 0)
+		text.len--;		/* the newline of the last event */
+	if (rc == 0) {
+		*text_r = arena_strndup(arena, text.len > 0 ? text.data : "", text.len);
+		*len_r = text.len;
+	}
+	buf_fini(&text);
+	return rc;
 }
 
 const char *store_failure_text(char out[STORE_FAILURE_TEXT], const char *data)

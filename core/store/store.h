@@ -151,8 +151,10 @@ struct store_lease {
 struct store_outbox_row {
 	int64_t id;
 	const char *queue;
-	const char *payload;
+	const char *payload;	/* the events, or, packed, LZ4 frames of them, each with its newline */
 	size_t payload_len;
+	bool packed;
+	size_t bytes;			/* of the events, not packed */
 	uint32_t events;
 	int64_t created_ms;		/* wall clock, for the age of what waits */
 	const char *headers;	/* JSON object, of a dead letter that was sent again (see store_dead_replay), or NULL */
@@ -379,6 +381,7 @@ struct store_options {
 	int64_t outbox_row_bytes;	/* an outbox row ends before it grows beyond this (256 KiB) … */
 	int64_t outbox_row_events;	/* … or this many events (500); one event is never cut */
 	bool relayed;			/* outbox rows are for relays: each group's get a shard */
+	bool packed;			/* outbox rows of several events are packed; this build must be able to */
 	const char *gate;		/* file by which processes share connections to a server, read by store_open; NULL: no limit */
 	int gate_places;		/* that all of them together may have */
 };
@@ -496,6 +499,9 @@ void store_outbox_get(struct store *store, const int64_t *ids, size_t count, sto
  */
 void store_hold(struct store *store, const char *name, const char *holder, int64_t hold_ms, store_count_fn *done,
 		void *user);
+/* The events of a row that was read: borrowed from it, or unpacked, in the arena. ERR_CONTENT: it is damaged. */
+int store_outbox_text(const struct store_outbox_row *row, struct arena *arena, const char **text_r, size_t *len_r,
+		      struct error *err);
 /* Rows written for direct: readers become relays' rows; their queue stays. count: rows. */
 void store_outbox_adopt(struct store *store, store_count_fn *done, void *user);
 /* The highest id an outbox row ever had: rows up to it are older than this moment. */

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/uuid.h"
 
-void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox, int64_t now_ms)
+void pg_add_outbox(struct pg_request *request, struct group_outbox *outbox, int64_t now_ms)
 {
 	struct arena *arena = request->scratch;
 	const char **queues = arena_alloc(arena, (outbox->count + 1) * sizeof(*queues));
@@ -21,16 +21,19 @@ void pg_add_outbox(struct pg_request *request, const struct group_outbox *outbox
 		return;
 	if (request->store->base.options.relayed)
 		shard = pg_int_text(arena, (int64_t)(random_u64() % STORE_SHARDS));
+	group_outbox_end(outbox);
 	for (i = 0; i < outbox->count; i++) {
 		const struct group_row *row = &outbox->rows[i];
+		bool is_packed = row->packed.len > 0;
 
 		queues[i] = row->queue;
 		events[i] = row->events;
 		bytes[i] = (int64_t)row->payload.len;
 		pg_add(request,
-		       "INSERT INTO outbox (queue, events, bytes, created_ms, payload, shard)"
-		       " VALUES ($1, $2, $3, $4, $5, $6)",
-		       "riiirr", row->queue, events[i], bytes[i], now_ms, row->payload.data, shard);
+		       "INSERT INTO outbox (queue, events, bytes, created_ms, payload, packed, shard)"
+		       " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		       "riiirar", row->queue, events[i], bytes[i], now_ms, is_packed ? NULL : row->payload.data,
+		       pg_bytes(is_packed ? row->packed.data : NULL, row->packed.len), shard);
 	}
 	pg_add(request,
 	       "INSERT INTO outbox_total AS t (queue, shard, events, waiting_rows, waiting_events, waiting_bytes)"
@@ -60,12 +63,18 @@ struct read {
 void pg_outbox_row(const PGresult *result, int row, int first, struct arena *arena, struct store_outbox_row *row_r)
 {
 	size_t len = (size_t)PQgetlength(result, row, first + 4);
+	const char *frames;
 
 	row_r->id = pg_get_int(result, row, first);
 	row_r->queue = pg_get_text(result, row, first + 1, arena);
 	row_r->events = (uint32_t)pg_get_int(result, row, first + 2);
 	row_r->created_ms = pg_get_int(result, row, first + 3);
-	store_row_payload(row_r, arena_strndup(arena, PQgetvalue(result, row, first + 4), len), len);
+	if (PQgetisnull(result, row, first + 6)) {
+		store_row_payload(row_r, arena_strndup(arena, PQgetvalue(result, row, first + 4), len), len);
+		return;
+	}
+	frames = pg_get_bytes(result, row, first + 6, arena, &len);
+	store_row_packed(row_r, frames, len, pg_get_int(result, row, first + 5));
 }
 
 static void read_rows(struct pg_request *request)
@@ -88,7 +97,7 @@ static void read_start(struct pg_request *request)
 	pg_add_limits(request);
 	/* Sizes first, so that only payloads that are wanted are read. */
 	pg_add(request,
-	       "SELECT o.id, o.queue, o.events, o.created_ms, o.payload FROM (SELECT id,"
+	       "SELECT o.id, o.queue, o.events, o.created_ms, o.payload, o.bytes, o.packed FROM (SELECT id,"
 	       " sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (SELECT id, bytes FROM outbox WHERE queue = $1"
 	       " AND shard IS NULL AND id <> ALL ($2::bigint[])"
 	       " ORDER BY id LIMIT $3) waiting) fits JOIN outbox o ON o.id = fits.id WHERE fits.before < $4"

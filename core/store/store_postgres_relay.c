@@ -207,7 +207,7 @@ static void turn_work(struct pg_request *request)
 	       " AS ids FROM mine LEFT JOIN chosen USING (shard) GROUP BY mine.shard),"
 	       " note AS (UPDATE relay_shard s SET sending = noted.ids FROM noted"
 	       " WHERE s.shard = noted.shard AND s.sending <> noted.ids)"
-	       " SELECT mine.shard, o.id, o.queue, o.events, o.created_ms, o.payload FROM mine"
+	       " SELECT mine.shard, o.id, o.queue, o.events, o.created_ms, o.payload, o.bytes, o.packed FROM mine"
 	       " LEFT JOIN (chosen JOIN outbox o ON o.id = chosen.id) ON chosen.shard = mine.shard ORDER BY o.id",
 	       "rrii", shards.shards, shards.tokens, (int64_t)turn->max_rows,
 	       (int64_t)(turn->max_bytes > 0 ? turn->max_bytes : 1));
@@ -303,7 +303,8 @@ static void get_start(struct pg_request *request)
 {
 	pg_add_limits(request);
 	pg_add(request,
-	       "SELECT id, queue, events, created_ms, payload FROM outbox WHERE id = ANY ($1::bigint[]) ORDER BY id",
+	       "SELECT id, queue, events, created_ms, payload, bytes, packed FROM outbox WHERE id = ANY ($1::bigint[])"
+	       " ORDER BY id",
 	       "r", ((struct get *)request)->ids);
 	pg_send(request, get_read);
 }

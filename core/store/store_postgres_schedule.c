@@ -101,7 +101,7 @@ static void slot_written(struct pg_request *request)
 	pg_finish(request);
 }
 
-static void slot_commit(struct schedules *schedules, const struct group_outbox *outbox)
+static void slot_commit(struct schedules *schedules, struct group_outbox *outbox)
 {
 	struct pg_request *request = &schedules->request;
 	struct store_schedule *row = schedules->rows;

@@ -147,6 +147,9 @@ static const struct store_migration migrations[] = {
 	 "CREATE TABLE source_state (source text, handle text, stopped integer, reason text, node text,"
 	 "	failures bigint NOT NULL, since bigint NOT NULL, pause bigint NOT NULL, probe_at bigint NOT NULL,"
 	 "	probe text, PRIMARY KEY (source, handle, stopped));"},
+	{"packed outbox rows",
+	 "ALTER TABLE outbox ALTER COLUMN payload DROP NOT NULL, ADD COLUMN packed bytea;"
+	 "ALTER TABLE outbox ALTER COLUMN packed SET STORAGE EXTERNAL;"},
 };
 
 #define NEWEST ((int64_t)(sizeof(migrations) / sizeof(migrations[0])))

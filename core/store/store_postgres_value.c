@@ -43,6 +43,11 @@ struct pg_param pg_text(const char *text)
 	return (struct pg_param){.data = text};
 }
 
+struct pg_param pg_bytes(const char *bytes, size_t len)
+{
+	return (struct pg_param){.data = bytes, .len = (int)len, .binary = true};
+}
+
 static char *put_int32(char *out, size_t value)
 {
 	*out++ = (char)(value >> 24);
@@ -212,6 +217,18 @@ const char *pg_get_text(const PGresult *result, int row, int column, struct aren
 		return NULL;
 	return arena_strndup(arena, PQgetvalue(result, row, column),
 			     (size_t)PQgetlength(result, row, column));
+}
+
+const char *pg_get_bytes(const PGresult *result, int row, int column, struct arena *arena, size_t *len_r)
+{
+	unsigned char *bytes = PQunescapeBytea((const unsigned char *)PQgetvalue(result, row, column), len_r);
+	const char *copy;
+
+	if (bytes == NULL)
+		abort();		/* no memory */
+	copy = arena_strndup(arena, (const char *)bytes, *len_r);
+	PQfreemem(bytes);
+	return copy;
 }
 
 /* jsonb puts one blank after each colon and comma; a json column may hold any. */

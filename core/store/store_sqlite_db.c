@@ -192,6 +192,10 @@ static void bind(sqlite3_stmt *statement, const char *types, va_list ap)
 			rc = sqlite3_bind_text64(statement, index, text, va_arg(ap, size_t), SQLITE_STATIC,
 						 SQLITE_UTF8);
 			break;
+		case 'B':
+			text = va_arg(ap, const char *);
+			rc = sqlite3_bind_blob64(statement, index, text, va_arg(ap, size_t), SQLITE_STATIC);
+			break;
 		default:
 			assert(!"unknown parameter type");
 		}

@@ -8,23 +8,30 @@
 #include "base/clock.h"
 #include "base/uuid.h"
 
-int sqlite_outbox_write(struct sqlite_db *db, const struct group_outbox *outbox, int64_t now_ms,
-			struct error *err)
+/* shard: -1 for those that direct: readers read. A packed payload is a blob. */
+static int write_row(struct sqlite_db *db, const struct group_row *row, int64_t now_ms, int64_t shard,
+		     struct error *err)
 {
-	int64_t shard = (int64_t)(random_u64() % STORE_SHARDS);
+	bool packed = row->packed.len > 0;
+	const struct buf *payload = packed ? &row->packed : &row->payload;
+
+	return sqlite_run(db, err,
+			  "INSERT INTO outbox (queue, events, bytes, created_ms, payload, shard)"
+			  " VALUES (?1, ?2, ?3, ?4, ?5, nullif(?6, -1))",
+			  packed ? "tiiiBi" : "tiiibi", row->queue, (int64_t)row->events, (int64_t)row->payload.len,
+			  now_ms, payload->data, payload->len, shard);
+}
+
+int sqlite_outbox_write(struct sqlite_db *db, struct group_outbox *outbox, int64_t now_ms, struct error *err)
+{
+	int64_t shard = db->options->relayed ? (int64_t)(random_u64() % STORE_SHARDS) : -1;
 	size_t i;
 
+	group_outbox_end(outbox);
 	for (i = 0; i < outbox->count; i++) {
 		const struct group_row *row = &outbox->rows[i];
 
-		if (sqlite_run(db, err,
-			       db->options->relayed
-				       ? "INSERT INTO outbox (queue, events, bytes, created_ms, payload, shard)"
-					 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-				       : "INSERT INTO outbox (queue, events, bytes, created_ms, payload)"
-					 " VALUES (?1, ?2, ?3, ?4, ?5)",
-			       db->options->relayed ? "tiiibi" : "tiiib", row->queue, (int64_t)row->events,
-			       (int64_t)row->payload.len, now_ms, row->payload.data, row->payload.len, shard) < 0)
+		if (write_row(db, row, now_ms, shard, err) < 0)
 			return -1;
 		if (sqlite_run(db, err,
 			       "INSERT INTO outbox_total (queue, events, waiting_rows, waiting_events,"
@@ -59,21 +66,35 @@ static int compare_ids(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/* A packed one is a blob. */
+static void read_payload(sqlite3_stmt *statement, int payload, int bytes, struct arena *arena,
+			 struct store_outbox_row *row_r)
+{
+	bool packed = sqlite3_column_type(statement, payload) == SQLITE_BLOB;
+	const char *from = packed ? sqlite3_column_blob(statement, payload)
+				  : (const char *)sqlite3_column_text(statement, payload);
+	size_t len = (size_t)sqlite3_column_bytes(statement, payload);
+	char *copy = arena_strndup(arena, from != NULL ? from : "", len);
+
+	if (packed)
+		store_row_packed(row_r, copy, len, sqlite3_column_int64(statement, bytes));
+	else
+		store_row_payload(row_r, copy, len);
+}
+
 int sqlite_outbox_row(struct sqlite_db *db, int64_t id, struct arena *arena, struct store_outbox_row *row_r,
 		      struct error *err)
 {
 	sqlite3_stmt *statement = sqlite_query(
-		db, err, "SELECT events, created_ms, payload, queue FROM outbox WHERE id = ?1", "i", id);
+		db, err, "SELECT events, created_ms, payload, queue, bytes FROM outbox WHERE id = ?1", "i", id);
 	int rc = statement == NULL ? -1 : sqlite_step(db, statement, err);
-	size_t len;
 
 	if (rc <= 0)
 		return rc;
 	row_r->id = id;
 	row_r->events = (uint32_t)sqlite3_column_int64(statement, 0);
 	row_r->created_ms = sqlite3_column_int64(statement, 1);
-	len = (size_t)sqlite3_column_bytes(statement, 2);
-	store_row_payload(row_r, arena_strndup(arena, (const char *)sqlite3_column_text(statement, 2), len), len);
+	read_payload(statement, 2, 4, arena, row_r);
 	row_r->queue = sqlite_text(statement, 3, arena);
 	sqlite3_reset(statement);
 	return 1;
@@ -86,7 +107,7 @@ static int read_row(struct sqlite_db *db, struct read *read, int64_t id, size_t 
 
 	if (rc <= 0)
 		return rc; /* deleted since */
-	*bytes += row->payload_len;
+	*bytes += row->bytes;
 	read->count++;
 	return 1;
 }

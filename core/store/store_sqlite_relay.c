@@ -222,7 +222,7 @@ static int read_shard(struct sqlite_db *db, struct turn *turn, const struct stor
 		rc = sqlite_outbox_row(db, id, arena, &turn->rows[turn->count], err);
 		if (rc < 0)
 			break;
-		*bytes += turn->rows[turn->count++].payload_len;
+		*bytes += turn->rows[turn->count++].bytes;
 		buf_printf(&ids, "%s%" PRId64, ids.len > 0 ? " " : "", id);
 	}
 	if (rc >= 0)

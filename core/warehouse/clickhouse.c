@@ -20,7 +20,7 @@
 #include "http/url.h"
 #include "warehouse/clickhouse_hosts.h"
 #include "warehouse/clickhouse_url.h"
-#include "warehouse/compress.h"
+#include "pack/compress.h"
 #include "warehouse/driver.h"
 #include "warehouse/outcome.h"
 #include "warehouse/warehouse.h"

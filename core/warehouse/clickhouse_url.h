@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "warehouse/compress.h"
+#include "pack/compress.h"
 
 struct arena;
 struct error;

@@ -4,7 +4,6 @@ core_libcore_a_SOURCES += \
 	core/warehouse/clickhouse.c \
 	core/warehouse/clickhouse_hosts.c core/warehouse/clickhouse_hosts.h \
 	core/warehouse/clickhouse_url.c core/warehouse/clickhouse_url.h \
-	core/warehouse/compress.c core/warehouse/compress.h \
 	core/warehouse/engine.c core/warehouse/engine.h \
 	core/warehouse/driver.h \
 	core/warehouse/internal.h \

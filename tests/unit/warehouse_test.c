@@ -19,7 +19,7 @@
 #include "http/http_sync.h"
 #include "warehouse/chdb.h"
 #include "warehouse/clickhouse_url.h"
-#include "warehouse/compress.h"
+#include "pack/compress.h"
 #include "warehouse/driver.h"
 #include "warehouse/engine.h"
 #include "warehouse/native.h"

@@ -5,7 +5,7 @@
  * checksum of 16 bytes, the method, the size of what follows the checksum, the
  * size unpacked, and the data.
  */
-#include "warehouse/compress.h"
+#include "pack/compress.h"
 
 #include <assert.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
  * What an insert may be packed with on its way to a server (liblz4, libzstd
  * and zlib behind this header). Any thread.
  */
-#ifndef SLUICE_WAREHOUSE_COMPRESS_H
-#define SLUICE_WAREHOUSE_COMPRESS_H
+#ifndef SLUICE_PACK_COMPRESS_H
+#define SLUICE_PACK_COMPRESS_H
 
 #include <stddef.h>
 
