@@ -86,7 +86,7 @@ static void make_room(struct filling *filling, size_t row, size_t line, bool pac
 
 static void count(struct filling *filling, size_t row, size_t bytes, uint32_t events)
 {
-	filling->bytes += bytes;
+	filling->bytes += bytes + (filling->events > 0);		/* the newline between */
 	filling->events += events;
 	filling->to = row + 1;
 }
@@ -98,7 +98,7 @@ static void add(struct filling *filling, size_t row, size_t line, const char *pi
 	if (filling->events > 0)
 		buf_addc(&filling->body, '\n');
 	buf_add(&filling->body, piece, len);
-	count(filling, row, filling->events > 0 ? len + 1 : len, events);
+	count(filling, row, len, events);
 }
 
 /* A whole row: frames are joined by putting one after the other. */
@@ -108,7 +108,7 @@ static void add_packed(struct filling *filling, size_t index)
 
 	make_room(filling, index, 0, true, row->bytes, row->events);
 	buf_add(&filling->body, row->payload, row->payload_len);
-	count(filling, index, row->bytes + 1, row->events);
+	count(filling, index, row->bytes, row->events);
 }
 
 static void add_lines(struct filling *filling, size_t index)
@@ -168,40 +168,40 @@ void compose(struct lane *lane, bool redo, parcel_fn *made)
 	buf_fini(&filling.body);
 }
 
-/* The message's events; frames that cannot be read are taken for one. */
-static const char *letters_text(const struct parcel *parcel, const char **text_r)
+/* By row and line: the same whether rows were merged into the message or sent again one by one. */
+static void add_letter(struct parcel *parcel, const struct store_outbox_row *row, size_t line, const char *event,
+		       size_t len, const char *reason)
 {
-	const struct bus_outgoing *message = &parcel->message;
-	const struct store_outbox_row row = {.payload = message->body, .payload_len = message->len,
-					     .packed = message->packed, .bytes = parcel->bytes};
-	struct error err;
-	size_t len;
+	struct lane *lane = parcel->lane;
 
-	if (store_outbox_text(&row, parcel->lane->arena, text_r, &len, &err) < 0)
-		len = row.payload_len;
-	return *text_r + len;
+	parcel->letters[parcel->letter_count++] = (struct store_dead){
+		.queue = row->queue, .payload = event, .payload_len = len, .reason = reason, .code = "unroutable",
+		.dedup_id = arena_printf(lane->arena, "%s:%" PRId64 "/%zu", store_id(lane->relay->store), row->id, line)
+	};
 }
 
 void compose_letters(struct parcel *parcel, const char *reason)
 {
 	struct arena *arena = parcel->lane->arena;
-	const char *at, *end = letters_text(parcel, &at);
-	const char *address = parcel->lane->rows[parcel->from].queue;
-	const char *text = arena_strdup(arena, reason != NULL ? reason : "no queue takes it");
+	const struct bus_outgoing *message = &parcel->message;
+	const struct store_outbox_row body = {.payload = message->body, .payload_len = message->len,
+					      .packed = message->packed, .bytes = parcel->bytes};
 	const struct store_outbox_row *row = &parcel->lane->rows[parcel->from];
-	size_t line = parcel->line;
+	const char *at, *end, *text = arena_strdup(arena, reason != NULL ? reason : "no queue takes it");
+	size_t line = parcel->line, size;
+	struct error err;
 
-	parcel->letters = arena_alloc(arena, parcel->message.events * sizeof(*parcel->letters));
-	while (at < end && parcel->letter_count < parcel->message.events) {
+	parcel->letters = arena_alloc(arena, message->events * sizeof(*parcel->letters));
+	if (store_outbox_text(&body, arena, &at, &size, &err) < 0) {
+		add_letter(parcel, row, line, at, size, text);		/* damaged: what there is */
+		return;
+	}
+	end = at + size;
+	while (at < end && parcel->letter_count < message->events) {
 		const char *newline = memchr(at, '\n', (size_t)(end - at));
 		size_t len = (size_t)((newline != NULL ? newline : end) - at);
 
-		/* By row and line: the same whether rows were merged into the message or sent again one by one. */
-		parcel->letters[parcel->letter_count++] = (struct store_dead){
-			.queue = address, .payload = at, .payload_len = len, .reason = text, .code = "unroutable",
-			.dedup_id = arena_printf(arena, "%s:%" PRId64 "/%zu", store_id(parcel->lane->relay->store),
-						 row->id, line)
-		};
+		add_letter(parcel, row, line, at, len, text);
 		at += len + 1;
 		if (++line == row->events) {
 			row++;

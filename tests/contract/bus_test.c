@@ -15,6 +15,7 @@
 #include "bus/bus.h"
 #include "bus_cases.h"
 #include "loop/loop.h"
+#include "pack/frame.h"
 #include "store_cases.h"
 
 #define MAX 100
@@ -36,7 +37,19 @@ struct sink {
 	size_t done; /* calls of on_done */
 	struct error error;
 	bool close_at_delivery;
+	uint32_t events; /* of each message; 0: one */
+	size_t lines; /* of all bodies */
 };
+
+/* A newline at the end ends a line. */
+static size_t count_lines(const char *body, size_t len)
+{
+	size_t lines = len > 0 && body[len - 1] != '\n';
+
+	for (size_t i = 0; i < len; i++)
+		lines += body[i] == '\n';
+	return lines;
+}
 
 static void on_messages(void *user, const struct bus_message *messages, size_t count)
 {
@@ -46,7 +59,9 @@ static void on_messages(void *user, const struct bus_message *messages, size_t c
 	for (i = 0; i < count; i++) {
 		assert_true(sink->count < MAX);
 		assert_int_equal(strlen(messages[i].body), messages[i].len);
-		assert_int_equal(messages[i].events, 1);
+		assert_int_equal(messages[i].events, sink->events > 0 ? sink->events : 1);
+		assert_null(messages[i].problem);
+		sink->lines += count_lines(messages[i].body, messages[i].len);
 		assert_true(messages[i].created_ms > 0);
 		sink->tags[sink->count] = messages[i].tag;
 		sink->suspect[sink->count] = messages[i].suspect;
@@ -121,10 +136,10 @@ static void on_published(void *user, void *message_user, enum bus_fate fate, con
 	--*left;
 }
 
-static void publish(struct fixture *fx, size_t count)
+static void publish_all(struct fixture *fx, const struct bus_outgoing *messages, size_t count)
 {
 	struct bus_queue queue = {fx->queue, "contract.dx", "direct", fx->queue};
-	size_t left = count, i;
+	size_t left = count;
 	struct bus_publisher_options options = {
 		.name = "contract", .queues = &queue, .queue_count = 1, .published = on_published, .user = &left};
 	struct bus_publisher *publisher =
@@ -132,21 +147,39 @@ static void publish(struct fixture *fx, size_t count)
 	int64_t end = clock_mono_ms() + 30000;
 
 	assert_non_null(publisher);
-	for (i = 0; i < count; i++) {
-		char payload[40], id[UUID_TEXT_SIZE];
-		struct bus_outgoing out = {.exchange = "contract.dx",
-					   .key = fx->queue,
-					   .body = payload,
-					   .len = (size_t)snprintf(payload, sizeof(payload), "{\"n\":%zu}", i),
-					   .events = 1,
-					   .id = uuid_random(id)};
-
-		bus_publish(publisher, &out, 1);
-	}
+	bus_publish(publisher, messages, count);
 	while (left > 0 && clock_mono_ms() < end)
 		loop_run_once(store_sync_loop(fx->sync), 10);
 	assert_int_equal(left, 0);
 	bus_publisher_close(&publisher);
+}
+
+static struct bus_outgoing outgoing(struct fixture *fx, const char *body, size_t len, uint32_t events)
+{
+	char *id = arena_alloc(fx->arena, UUID_TEXT_SIZE);
+
+	return (struct bus_outgoing){.exchange = "contract.dx", .key = fx->queue, .body = body, .len = len,
+				     .events = events, .id = uuid_random(id)};
+}
+
+static void publish_one(struct fixture *fx, const char *body, size_t len, uint32_t events, bool packed)
+{
+	struct bus_outgoing message = outgoing(fx, body, len, events);
+
+	message.packed = packed;
+	publish_all(fx, &message, 1);
+}
+
+static void publish(struct fixture *fx, size_t count)
+{
+	struct bus_outgoing *messages = arena_alloc(fx->arena, count * sizeof(*messages));
+
+	for (size_t i = 0; i < count; i++) {
+		const char *body = arena_printf(fx->arena, "{\"n\":%zu}", i);
+
+		messages[i] = outgoing(fx, body, strlen(body), 1);
+	}
+	publish_all(fx, messages, count);
 }
 
 /* Messages of the queue that nobody has acknowledged. */
@@ -177,6 +210,56 @@ static void emit(struct fixture *fx, size_t count)
 		commit.outbox_count = 1;
 		fixture_write(fx, &commit, 1);
 	}
+}
+
+/* One message of count events {"n":0} and on, packed. */
+static void emit_packed(struct fixture *fx, size_t count)
+{
+	struct buf text, frames;
+
+	buf_init(&text);
+	buf_init(&frames);
+	for (size_t i = 0; i < count; i++)
+		buf_printf(&text, "{\"n\":%zu}\n", i);
+	if (is_direct()) {
+		struct store_outbox out = {fx->queue, text.data, text.len, (uint32_t)count};
+		struct store_commit commit;
+
+		fixture_submit(fx, 1);
+		commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
+		commit.outbox = &out;
+		commit.outbox_count = 1;
+		fixture_write(fx, &commit, 1);
+	} else {
+		/* As a relay does: frames of several rows. */
+		frame_pack(&frames, text.data, text.len / 2);
+		frame_pack(&frames, text.data + text.len / 2, text.len - text.len / 2);
+		publish_one(fx, frames.data, frames.len, (uint32_t)count, true);
+	}
+	buf_fini(&text);
+	buf_fini(&frames);
+}
+
+static void packed_messages_come_unpacked(void **state)
+{
+	struct fixture *fx = *state;
+	struct sink sink;
+
+	if (!frame_available())
+		return;
+	fx->options.packed = true;
+	fixture_reopen(fx);
+	emit_packed(fx, 500);
+	open_sink(&sink, fx, 0, 0);
+	sink.events = 500;
+	expect(&sink, 1);
+	assert_int_equal(sink.lines, 500);
+	assert_string_equal(strtok(sink.bodies[0], "\n"), "{\"n\":0}");
+	bus_ack(sink.reader, sink.tags, 1);
+	bus_settle(sink.reader, on_done, &sink);
+	expect_done(&sink, 1);
+	expect_waiting(fx, 0);
+	bus_close(&sink.reader);
 }
 
 static void messages_come_in_order_once(void **state)
@@ -415,6 +498,7 @@ static void wrong_url_is_refused(void **state)
 
 static const struct CMUnitTest cases[] = {
 	CASE(messages_come_in_order_once),
+	CASE(packed_messages_come_unpacked),
 	CASE(only_what_was_there_before_is_suspect),
 	CASE(acknowledged_is_gone_and_the_rest_comes_again),
 	CASE(settle_without_acks_answers),

@@ -6,8 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/uuid.h"
 #include "loop/loop.h"
+#include "pack/frame.h"
 #include "store_cases.h"
+
+#define PLENTY ((size_t)1 << 30)
 
 /* Runs one task to its end with these upserts. */
 static void write_rows(struct fixture *fx, const struct store_upsert *upserts, size_t count)
@@ -311,6 +315,120 @@ static void nul_in_payload_is_replaced(void **state)
 	assert_string_equal(rows[0].payload, "{\"a\":\"x\xef\xbf\xbdy\"}");
 }
 
+/* So many events of a hundred bytes, which pack well or do not. */
+static const char *lines(struct fixture *fx, size_t count, bool random)
+{
+	struct buf text;
+	char id[UUID_TEXT_SIZE], *copy;
+
+	buf_init(&text);
+	for (size_t i = 0; i < count; i++) {
+		buf_printf(&text, "%s{\"n\":%5zu,\"text\":\"", i > 0 ? "\n" : "", i);
+		for (size_t k = 0; k < 2; k++)
+			buf_printf(&text, "%.38s", random ? uuid_random(id) : "the same text in each event, of course");
+		buf_adds(&text, random ? "ab\"}" : "12\"}");
+	}
+	copy = arena_strdup(fx->arena, text.data);
+	buf_fini(&text);
+	return copy;
+}
+
+static void assert_text(struct fixture *fx, const struct store_outbox_row *row, const char *expected)
+{
+	const char *text;
+	size_t len;
+
+	assert_good(fx, store_outbox_text(row, fx->arena, &text, &len, &fx->err));
+	assert_int_equal(len, strlen(expected));
+	assert_memory_equal(text, expected, len);
+	assert_int_equal(row->bytes, len);
+}
+
+static void events_are_packed_together(void **state)
+{
+	struct fixture *fx = *state;
+	const char *text = lines(fx, 100, false);
+	struct store_outbox_row *rows;
+	size_t count;
+
+	if (!frame_available())
+		return;
+	fx->options.packed = true;
+	fixture_reopen(fx);
+	emit(fx, 1, text, strlen(text), 100);
+	rows = read_rows(fx, NULL, 0, 10, 1000, &count);
+	assert_int_equal(count, 1);
+	assert_true(rows[0].packed);
+	assert_in_range(rows[0].payload_len, 1, strlen(text) / 5);
+	assert_int_equal(rows[0].events, 100);
+	assert_text(fx, &rows[0], text);
+	/* Limits go by what is in them. */
+	assert_int_equal(fixture_total(fx, fx->queue, "waiting_bytes"), (int64_t)strlen(text));
+	emit(fx, 1, text, strlen(text), 100);
+	read_rows(fx, NULL, 0, 10, strlen(text), &count);
+	assert_int_equal(count, 1);
+	read_rows(fx, NULL, 0, 10, strlen(text) + 1, &count);
+	assert_int_equal(count, 2);
+	/* Who does not pack reads it, too. */
+	fx->options.packed = false;
+	fixture_reopen(fx);
+	rows = read_rows(fx, NULL, 0, 10, PLENTY, &count);
+	assert_text(fx, &rows[1], text);
+}
+
+/* One event is for anybody to read; what is small, or does not get smaller, is no use. */
+static void not_everything_is_packed(void **state)
+{
+	struct fixture *fx = *state;
+	const char *one = arena_printf(fx->arena, "{\"long\":\"%02000d\"}", 0), *small = "{\"n\":1}\n{\"n\":1}";
+	struct store_outbox_row *rows;
+	size_t count;
+
+	if (!frame_available())
+		return;
+	fx->options.packed = true;
+	fx->options.outbox_row_events = 3;
+	fixture_reopen(fx);
+	emit(fx, 1, one, strlen(one), 1);
+	emit(fx, 1, small, strlen(small), 2);
+	rows = read_rows(fx, NULL, 0, 10, PLENTY, &count);
+	assert_int_equal(count, 2);
+	assert_false(rows[0].packed || rows[1].packed);
+	assert_text(fx, &rows[0], one);
+	assert_text(fx, &rows[1], small);
+	fx->options.outbox_row_events = 500;
+	fixture_reopen(fx);
+	one = lines(fx, 100, true);
+	emit(fx, 1, one, strlen(one), 100);
+	rows = read_rows(fx, NULL, 0, 10, PLENTY, &count);
+	assert_int_equal(count, 3);
+	assert_text(fx, &rows[2], one);
+}
+
+static void damaged_rows_are_told(void **state)
+{
+	struct fixture *fx = *state;
+	const char *whole = lines(fx, 100, false), *text;
+	struct store_outbox_row *rows, cut;
+	size_t count, len;
+
+	if (!frame_available())
+		return;
+	fx->options.packed = true;
+	fixture_reopen(fx);
+	emit(fx, 1, whole, strlen(whole), 100);
+	rows = read_rows(fx, NULL, 0, 10, PLENTY, &count);
+	assert_int_equal(count, 1);
+	cut = rows[0];
+	cut.payload_len--;
+	assert_int_equal(store_outbox_text(&cut, fx->arena, &text, &len, &fx->err), -1);
+	assert_int_equal(fx->err.code, ERR_CONTENT);
+	assert_ptr_equal(text, cut.payload);
+	cut = rows[0];
+	cut.bytes--;
+	assert_int_equal(store_outbox_text(&cut, fx->arena, &text, &len, &fx->err), -1);
+}
+
 static void outbox_read_passes_over_and_stops(void **state)
 {
 	struct fixture *fx = *state;
@@ -572,6 +690,9 @@ static const struct CMUnitTest cases[] = {
 	CASE(outbox_of_a_group_is_one_row),
 	CASE(outbox_rows_are_cut),
 	CASE(nul_in_payload_is_replaced),
+	CASE(events_are_packed_together),
+	CASE(not_everything_is_packed),
+	CASE(damaged_rows_are_told),
 	CASE(outbox_read_passes_over_and_stops),
 	CASE(deleting_outbox_rows_keeps_the_total),
 	CASE(task_list_filters_and_pages),

@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "loop/loop.h"
+#include "pack/frame.h"
 #include "store_cases.h"
 #include "store_relay.h"
 
@@ -517,6 +518,49 @@ static void rows_are_what_was_committed(void **state)
 	leave(fx, &a, true);
 }
 
+static void assert_packed(struct fixture *fx, const struct relay_answer *rows, const char *events)
+{
+	const char *text;
+	size_t len;
+
+	assert_int_equal(rows->row_count, 1);
+	assert_true(rows->rows[0].packed);
+	assert_int_equal(store_outbox_text(&rows->rows[0], fx->arena, &text, &len, &fx->err), 0);
+	assert_string_equal(text, events);
+}
+
+static void packed_rows_come_as_they_are(void **state)
+{
+	struct fixture *fx = *state;
+	struct relay a = relay_named(fx, "a");
+	struct store_outbox out = {.queue = fx->queue, .events = 200};
+	struct store_commit commit;
+	struct relay_answer *rows;
+	struct buf events;
+
+	if (!frame_available())
+		return;
+	fx->options.packed = true;
+	fixture_reopen(fx);
+	buf_init(&events);
+	for (size_t i = 0; i < 200; i++)
+		buf_printf(&events, "%s{\"n\":%zu}", i > 0 ? "\n" : "", i);
+	out.payload = events.data;
+	out.payload_len = events.len;
+	fixture_submit(fx, 1);
+	commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
+	commit.outbox = &out;
+	commit.outbox_count = 1;
+	fixture_write(fx, &commit, 1);
+	keep(fx, &a, 60000);
+	rows = turn(fx, &a, NULL);
+	assert_packed(fx, rows, events.data);
+	assert_packed(fx, get(fx, &rows->rows[0].id, 1), events.data);
+	assert_int_equal(turn(fx, &a, rows)->row_count, 0);
+	buf_fini(&events);
+	leave(fx, &a, true);
+}
+
 static void limits_hold_and_one_row_fits(void **state)
 {
 	struct fixture *fx = *state;
@@ -718,6 +762,7 @@ static const struct CMUnitTest cases[] = {
 	RELAY_CASE(notes_of_the_successor_stay),
 	RELAY_CASE(turn_deletes_reads_and_notes_in_one),
 	RELAY_CASE(rows_are_what_was_committed),
+	RELAY_CASE(packed_rows_come_as_they_are),
 	RELAY_CASE(limits_hold_and_one_row_fits),
 	RELAY_CASE(limits_are_of_all_shards_together),
 	RELAY_CASE(only_the_shards_that_are_asked_for_are_read),

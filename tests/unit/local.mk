@@ -85,6 +85,11 @@ tests_unit_metrics_test_SOURCES = tests/unit/metrics_test.c
 tests_unit_metrics_test_LDADD = core/libcore.a $(TEST_LIBS)
 TESTS += tests/unit/metrics_test
 
+check_PROGRAMS += tests/unit/frame_test
+tests_unit_frame_test_SOURCES = tests/unit/frame_test.c
+tests_unit_frame_test_LDADD = core/libcore.a $(TEST_LIBS)
+TESTS += tests/unit/frame_test
+
 check_PROGRAMS += tests/unit/relay_test
 tests_unit_relay_test_SOURCES = tests/unit/relay_test.c
 tests_unit_relay_test_LDADD = core/libcore.a $(TEST_LIBS)

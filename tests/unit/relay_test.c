@@ -23,6 +23,7 @@
 #include "bus/driver.h"
 #include "conf/model.h"
 #include "loop/loop.h"
+#include "pack/frame.h"
 #include "relay/internal.h"
 #include "store/store_sync.h"
 
@@ -150,7 +151,7 @@ static void set_rows(struct bench *bench, const struct row *rows, size_t count)
 			events += rows[i].payload[k] == '\n';
 		lane->rows[i] = (struct store_outbox_row){.id = (int64_t)i + 1, .queue = rows[i].queue,
 							  .payload = rows[i].payload, .payload_len = len,
-							  .events = events};
+							  .bytes = len, .events = events};
 	}
 	bench->count = 0;
 }
@@ -342,6 +343,150 @@ static void letters_are_single_events(void **state)
 		assert_string_equal(letter->dedup_id,
 				    arena_printf(bench->arena, "%s:%s", store_id(bench->store), names[i]));
 	}
+}
+
+/* --- rows that are packed --- */
+
+/* The lane's rows, packed: as the store does it, each event with its newline. */
+static void pack_rows(struct bench *bench)
+{
+	struct buf text, frames;
+
+	buf_init(&text);
+	for (size_t i = 0; i < bench->lane->row_count; i++) {
+		struct store_outbox_row *row = &bench->lane->rows[i];
+
+		buf_init(&frames);
+		buf_clear(&text);
+		buf_printf(&text, "%s\n", row->payload);
+		frame_pack(&frames, text.data, text.len);
+		row->payload = arena_strndup(bench->arena, frames.data, frames.len);
+		row->payload_len = frames.len;
+		row->packed = true;
+		buf_fini(&frames);
+	}
+	buf_fini(&text);
+}
+
+#define COMPOSE_PACKED(bench, redo, ...) \
+	do { \
+		const struct row rows_[] = {__VA_ARGS__}; \
+		set_rows(bench, rows_, sizeof(rows_) / sizeof(rows_[0])); \
+		pack_rows(bench); \
+		compose((bench)->lane, redo, on_made); \
+	} while (0)
+
+static void assert_packed_message(struct bench *bench, size_t index, const char *id, const char *text, uint32_t events)
+{
+	const struct bus_outgoing *message;
+	struct error err;
+	struct buf body;
+
+	assert_in_range(index + 1, 1, bench->count);
+	message = &bench->parcels[index]->message;
+	assert_true(message->packed);
+	buf_init(&body);
+	assert_int_equal(frame_unpack(&body, message->body, message->len, 1000, &err), 0);
+	assert_string_equal(body.data, text);
+	assert_int_equal(message->events, events);
+	assert_string_equal(message->id, arena_printf(bench->arena, "%s:%s", store_id(bench->store), id));
+	buf_fini(&body);
+}
+
+static void packed_rows_are_joined_as_they_are(void **state)
+{
+	struct bench *bench = *state;
+
+	COMPOSE_PACKED(bench, false, {"x/a", "1\n2"}, {"x/b", "3\n4"}, {"x/a", "5\n6\n7"});
+	assert_int_equal(bench->count, 2);
+	assert_packed_message(bench, 0, "1:0", "1\n2\n5\n6\n7\n", 5);
+	assert_packed_message(bench, 1, "2:0", "3\n4\n", 2);
+	assert_rows(bench, 0, 0, 2);
+}
+
+static void packed_messages_end_by_what_is_in_them(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->conf.relay_bytes = 7;
+	COMPOSE_PACKED(bench, false, {"x/a", "1\n2"}, {"x/a", "3\n4"}, {"x/a", "5\n6"});
+	assert_int_equal(bench->count, 2);
+	assert_packed_message(bench, 0, "1:0", "1\n2\n3\n4\n", 4);
+	assert_packed_message(bench, 1, "3:0", "5\n6\n", 2);
+	bench->conf.relay_bytes = 1 << 18;
+	bench->conf.relay_events = 3;
+	COMPOSE_PACKED(bench, false, {"x/a", "1\n2"}, {"x/a", "3\n4"});
+	assert_int_equal(bench->count, 2);
+	COMPOSE_PACKED(bench, true, {"x/a", "1"}, {"x/a", "3"});
+	assert_int_equal(bench->count, 2);
+	assert_true(bench->parcels[0]->message.redo && bench->parcels[0]->message.packed);
+}
+
+static void packed_and_other_rows_stay_apart(void **state)
+{
+	struct bench *bench = *state;
+	const struct row rows[] = {{"x/a", "1\n2"}, {"x/a", "3\n4"}, {"x/a", "5"}, {"x/a", "6\n7"}};
+
+	set_rows(bench, rows, 4);
+	bench->lane->row_count = 2;
+	pack_rows(bench);
+	bench->lane->row_count = 4;
+	compose(bench->lane, false, on_made);
+	assert_int_equal(bench->count, 2);
+	assert_packed_message(bench, 0, "1:0", "1\n2\n3\n4\n", 4);
+	assert_message(bench, 1, "x", "a", "3:0", "5\n6\n7", 3);
+	assert_false(bench->parcels[1]->message.packed);
+}
+
+/* As after relay.batch was made smaller. */
+static void packed_rows_that_are_too_large_are_unpacked(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->conf.relay_events = 1;
+	COMPOSE_PACKED(bench, false, {"x/a", "1\n2"}, {"x/a", "3"});
+	assert_int_equal(bench->count, 3);
+	assert_message(bench, 0, "x", "a", "1:0", "1", 1);
+	assert_message(bench, 1, "x", "a", "1:1", "2", 1);
+	assert_false(bench->parcels[0]->message.packed || bench->parcels[1]->message.packed);
+	assert_packed_message(bench, 2, "2:0", "3\n", 1);
+}
+
+/* Nothing is lost: it goes as it is, by itself, to who sets aside what cannot be read. */
+static void damaged_rows_go_as_they_are(void **state)
+{
+	struct bench *bench = *state;
+	const struct row rows[] = {{"x/a", "1\n2"}, {"x/a", "3\n4"}, {"x/a", "5\n6"}};
+
+	bench->conf.relay_events = 1;
+	set_rows(bench, rows, 3);
+	pack_rows(bench);
+	bench->lane->rows[1].payload_len--;
+	compose(bench->lane, false, on_made);
+	assert_int_equal(bench->count, 5);
+	assert_true(bench->parcels[2]->message.packed);
+	assert_int_equal(bench->parcels[2]->message.len, bench->lane->rows[1].payload_len);
+	assert_int_equal(bench->parcels[2]->message.events, 2);
+	assert_message(bench, 3, "x", "a", "3:0", "5", 1);
+	compose_letters(bench->parcels[2], NULL);
+	assert_int_equal(bench->parcels[2]->letter_count, 1);
+	assert_int_equal(bench->parcels[2]->letters[0].payload_len, bench->lane->rows[1].payload_len);
+}
+
+static void letters_of_packed_messages_are_single_events(void **state)
+{
+	struct bench *bench = *state;
+	const struct parcel *parcel;
+
+	COMPOSE_PACKED(bench, false, {"x/a", "1\n22"}, {"x/a", "3"});
+	assert_int_equal(bench->count, 1);
+	parcel = bench->parcels[0];
+	compose_letters(bench->parcels[0], NULL);
+	assert_int_equal(parcel->letter_count, 3);
+	assert_memory_equal(parcel->letters[1].payload, "22", parcel->letters[1].payload_len);
+	assert_memory_equal(parcel->letters[2].payload, "3", parcel->letters[2].payload_len);
+	assert_string_equal(parcel->letters[2].dedup_id,
+			    arena_printf(bench->arena, "%s:2/0", store_id(bench->store)));
 }
 
 /* --- a lane on a store --- */
@@ -708,5 +853,17 @@ int main(void)
 		CASE(redo_goes_on_while_shards_leave),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	const struct CMUnitTest packed_tests[] = {
+		CASE(packed_rows_are_joined_as_they_are),
+		CASE(packed_messages_end_by_what_is_in_them),
+		CASE(packed_and_other_rows_stay_apart),
+		CASE(packed_rows_that_are_too_large_are_unpacked),
+		CASE(damaged_rows_go_as_they_are),
+		CASE(letters_of_packed_messages_are_single_events),
+	};
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	if (frame_available())
+		failed += cmocka_run_group_tests(packed_tests, NULL, NULL);
+	return failed;
 }
