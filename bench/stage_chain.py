@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole chain: tasks in, rows out, on servers and on the embedded stores."""
+import collections
+import itertools
 import json
 import os
 import statistics
@@ -90,35 +92,42 @@ class Chain:
 
 
 class Load(threading.Thread):
-    """Submits tasks at a steady rate, from one process per second as an operator's script would."""
+    """Submits tasks at a steady rate, by a process every few seconds: starting one takes a fifth of a second of CPU."""
+    AHEAD_S = 3
 
-    def __init__(self, sluiced, per_second):
+    def __init__(self, sluiced, per_second, probes=lambda: []):
+        """probes: gives the numbers of those that go among the next lot."""
         super().__init__(daemon=True)
-        self.sluiced, self.per_second = sluiced, per_second
+        self.sluiced, self.per_second, self.probes = sluiced, per_second, probes
         self.submitted, self.error = 0, None
+        self.numbers = itertools.cycle(people(LOAD))
         self.ending = threading.Event()
         self.start_time = time.monotonic()
 
     def run(self):
-        numbers = None
         try:
             while not self.ending.wait(max(0.0, self.next_time() - time.monotonic())):
-                due = int((time.monotonic() - self.start_time + 1) * self.per_second) - self.submitted
-                lot = []
-                while len(lot) < due:
-                    numbers = numbers or people(LOAD)
-                    number = next(numbers, None)
-                    if number is None:
-                        numbers = None
-                    else:
-                        lot.append(number)
-                submit_people(self.sluiced, lot)
-                self.submitted += len(lot)
+                due = int(self.due() + self.AHEAD_S * self.per_second) - self.submitted
+                submit_people(self.sluiced, self.lot(due))
+                self.submitted += due
         except Exception as error:	# told by the thread that waits
             self.error = error
 
+    def lot(self, count):
+        """The probes among the others, evenly."""
+        probes = self.probes()
+        lot = list(itertools.islice(self.numbers, count - len(probes)))
+        for place, probe in enumerate(probes, 1):
+            lot.insert(place * count // len(probes) - 1, probe)
+        return lot
+
+    def due(self):
+        """So many tasks should have been submitted."""
+        return (time.monotonic() - self.start_time) * self.per_second
+
     def next_time(self):
-        return self.start_time + self.submitted / self.per_second
+        """A little before all are due, for submitting takes a while."""
+        return self.start_time + self.submitted / self.per_second - 0.5
 
     def end(self):
         self.ending.set()
@@ -153,7 +162,7 @@ class Steady(Chain):
             lags = []
             while time.monotonic() - start < seconds and load.error is None:
                 time.sleep(0.5)
-                lags.append((load.submitted * ROWS - sluiced.metric("sink_rows_total")) / (RATE / EVENTS * ROWS))
+                lags.append(max(0, load.due() - sluiced.metric("sink_rows_total") / ROWS) / load.per_second)
             rows, elapsed = sluiced.metric("sink_rows_total") - first, time.monotonic() - start
             used = watch.stop()
             load.end()
@@ -199,15 +208,18 @@ class Fresh(Chain):
     contenders = ("sluice",)
     targets = (Target("sluice", "p99 s", at_most=2),)
 
+    PER_SECOND = 20		# probes: tasks among those of the load whose rows are asked for
+
     def measure(self, _contender):
-        seconds = 10 if self.rig.quick else 120
+        self.probing, self.numbers, self.made = True, people(1000000, PROBES), collections.deque()
         with self.open() as sluiced:
             sluiced.start()
-            load = Load(sluiced, RATE / 2 / EVENTS)
+            self.began = time.time()
+            load = Load(sluiced, RATE / 2 / EVENTS, self.probes)
             load.start()
             time.sleep(5)
             watch = self.meter(sluiced)
-            seen, late = self.probe(sluiced, seconds)
+            seen, late = self.watch(10 if self.rig.quick else 120, 15 if self.rig.quick else 30)
             used = watch.stop()
             load.end()
             lags = self.lags(seen)
@@ -215,22 +227,26 @@ class Fresh(Chain):
         return Run({"p50 s": lags[len(lags) // 2], "p99 s": lags[int(len(lags) * 0.99)], "max s": lags[-1]},
                    int(RATE / 2 * used["seconds"]), used, f"{len(lags)} probes, {late} of them never seen")
 
-    def probe(self, sluiced, seconds):
-        """Submits tasks a few at a time and asks for their rows all the time.
+    def probes(self):
+        if not self.probing:
+            return []
+        lot = list(itertools.islice(self.numbers, self.PER_SECOND * Load.AHEAD_S))
+        self.made.append(dict(zip(self.profile_ids(lot), (f"user_{number}" for number in lot))))
+        return lot
+
+    def watch(self, seconds, more_seconds):
+        """Asks for the probes' rows all the time, and a while longer for those of the last.
 
         {handle: wall clock when all its rows were seen}, and how many were not.
         """
-        numbers, waiting, seen, self.began = people(1000000, PROBES), {}, {}, time.time()
-        start, sent = time.monotonic(), 0
-        while time.monotonic() - start < seconds + (15 if self.rig.quick else 30) and (waiting or time.monotonic() - start < seconds):
-            if time.monotonic() - start > sent * 0.5 and time.monotonic() - start < seconds:
-                lot = [next(numbers) for _ in range(10)]
-                waiting.update(zip(self.profile_ids(lot), (f"user_{number}" for number in lot)))
-                submit_people(sluiced, lot)
-                sent += 1
+        waiting, seen, start = {}, {}, time.monotonic()
+        while self.probing or (waiting and time.monotonic() - start < seconds + more_seconds):
+            self.probing = time.monotonic() - start < seconds
+            while self.made:
+                waiting.update(self.made.popleft())
             for profile in self.arrived(waiting):
                 seen[waiting.pop(profile)] = time.time()
-            time.sleep(0.03)
+            time.sleep(0.1)
         late = len(waiting)
         seen.update((handle, time.time()) for handle in waiting.values())	# at least so late
         return seen, late
@@ -253,8 +269,7 @@ class Fresh(Chain):
 
     def lags(self, seen):
         rows = self.store.sql("SELECT params->>'handle', extract(epoch FROM pg_xact_commit_timestamp(xmin))"
-                              f" FROM scrape_request_log WHERE status = 'COMPLETE' AND id >= (SELECT min(id) FROM"
-                              f" scrape_request_log WHERE params->>'handle' = '{next(iter(seen))}')", self.database)
+                              " FROM scrape_request_log WHERE status = 'COMPLETE'", self.database)
         committed = dict(row.split("|") for row in rows)
         # A task that is not complete is as old as the run.
         return [at - float(committed.get(handle, self.began)) for handle, at in seen.items()]

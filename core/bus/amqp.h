@@ -149,8 +149,6 @@ struct bus_outgoing amqp_letter(struct arena *arena, const char *queue, const st
 const char *amqp_text(struct arena *arena, amqp_bytes_t bytes);
 /* A header of a message; NULL when it has none. */
 const amqp_field_value_t *amqp_header(const amqp_basic_properties_t *properties, const char *name);
-/* Whether the body is LZ4 frames (pack/frame.h). */
-bool amqp_is_packed(const amqp_basic_properties_t *properties);
 /*
  * Why a sink cannot read such a message, whatever is in its body; NULL: it can
  * try. Other producers may say of their JSON what they like, or nothing.

@@ -140,14 +140,17 @@ static void post_batch(struct amqp_consumer *consumer)
 	loop_queue_post(consumer->back, consumer);
 }
 
-/* The body, unpacked where it is packed; as it came, and why, when that cannot be done. */
+/*
+ * The body, unpacked where it is packed; as it came, and why, when that cannot be done.
+ * How it begins tells, not content-encoding, which a letter that is sent again has not.
+ */
 static const struct buf *read_body(struct amqp_consumer *consumer, bool side, struct amqp_delivery *delivery)
 {
 	const struct buf *body = &consumer->reading[side].body;
 	char *problem = consumer->reading[side].problem;
 	struct error err;
 
-	if (!consumer->reading[side].packed || delivery->problem != NULL || body->len > consumer->body_max)
+	if (delivery->problem != NULL || !frame_is(body->data, body->len) || body->len > consumer->body_max)
 		return body;
 	buf_clear(&consumer->unpacked);
 	if (frame_unpack(&consumer->unpacked, body->data, body->len, consumer->body_max, &err) == 0)
@@ -241,7 +244,6 @@ static void read_header(struct amqp_consumer *consumer, bool side, const amqp_fr
 	read_id(delivery, properties, id);
 	amqp_headers_json(properties, &consumer->reading[side].headers);
 	delivery->problem = amqp_problem(properties, consumer->reading[side].problem);
-	consumer->reading[side].packed = amqp_is_packed(properties);
 	if (!side) {
 		delivery->suspect = is_suspect(consumer, delivery, properties);
 		return;

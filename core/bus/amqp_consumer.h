@@ -48,7 +48,7 @@ struct amqp_consumer {
 	struct amqp_batch *batch;	/* being filled */
 	bool lingered;			/* waited for it to fill */
 	struct {			/* a message being read, per channel */
-		bool open, packed;
+		bool open;
 		struct amqp_delivery delivery;
 		char problem[AMQP_PROBLEM_SIZE];
 		struct buf body, headers;

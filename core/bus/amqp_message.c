@@ -285,14 +285,6 @@ static bool is_one_of(amqp_bytes_t text, const char *const *names)
 	return false;
 }
 
-bool amqp_is_packed(const amqp_basic_properties_t *properties)
-{
-	static const char *const encodings[] = {FRAME_ENCODING, NULL};
-
-	return (properties->_flags & AMQP_BASIC_CONTENT_ENCODING_FLAG) &&
-	       is_one_of(properties->content_encoding, encodings);
-}
-
 const char *amqp_problem(const amqp_basic_properties_t *properties, char text[AMQP_PROBLEM_SIZE])
 {
 	static const char *const types[] = {"", "application/json", "application/x-ndjson", "text/json", "text/plain", NULL};

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #ifdef HAVE_LZ4
 #include <lz4frame.h>
 #endif
@@ -18,6 +19,11 @@ bool frame_available(void)
 #else
 	return false;
 #endif
+}
+
+bool frame_is(const char *bytes, size_t len)
+{
+	return len >= 4 && memcmp(bytes, "\x04\x22\x4d\x18", 4) == 0;
 }
 
 #ifdef HAVE_LZ4

@@ -15,7 +15,7 @@ SYSTEM_TESTS += tests/system/test_sim.py
 
 # Everything that may be killed is killed.
 SYSTEM_TESTS += tests/system/test_kill.py
-EXTRA_DIST += tests/system/harness.py tests/system/demo.py
+EXTRA_DIST += tests/system/frames.py tests/system/harness.py tests/system/demo.py
 
 # sluicectl without a daemon.
 SYSTEM_TESTS += tests/system/test_ctl.py

@@ -14,6 +14,7 @@ import time
 import pika
 import pytest
 
+import frames
 from cluster import DATABASE
 from harness import DEADLINE, Daemon, poll
 
@@ -48,7 +49,11 @@ class Poison:
         "empty": (lambda n: b"", {}, r"."),
         "content type": (lambda n: b"\x89PNG\r\n\x1a\n" + bytes([n % 256]), {"content_type": "image/png"},
                          r"content-type image/png"),
-        "packed": (lambda n: gzip.compress(event(n)), {"content_encoding": "gzip"}, r"content-encoding gzip"),
+        "packed, and cut off": (lambda n: frames.pack(event(n))[:-5], {"content_encoding": "lz4"}, r"packed with lz4, and"),
+        "packed, and no JSON": (lambda n: frames.pack(event(n)[:-20]), {"content_encoding": "lz4"}, r"."),
+        "packed, and too large": (lambda n: frames.pack(b"x" * 20_000_000), {"content_encoding": "lz4"},
+                                  r"unpacked more than 16777216 bytes"),
+        "packed as nobody can": (lambda n: gzip.compress(event(n)), {"content_encoding": "gzip"}, r"content-encoding gzip"),
     }
 
 
@@ -134,8 +139,10 @@ def test_poison_is_set_aside_and_nothing_else(chain, rabbitmq, clickhouse):
         else:
             good.add(f"id-{number}")
             # kombu's headers, other producers' none at all
-            properties = chance.choice([{}, {"content_encoding": "utf-8", "headers": {"lang": "py"}}, {"content_type": None}])
-            publish(channel, event(number), message_id=message_id, **properties)
+            properties = chance.choice([{}, {"content_encoding": "utf-8", "headers": {"lang": "py"}}, {"content_type": None},
+                                        {"content_encoding": "lz4"}])
+            body = frames.pack(event(number)) if properties.get("content_encoding") == "lz4" else event(number)
+            publish(channel, body, message_id=message_id, **properties)
     huge = json.dumps({"event_id": "huge", "text": "x" * 20_000_000}).encode()
     publish(channel, huge, message_id="message-huge")
     bad["message-huge"] = "huge"

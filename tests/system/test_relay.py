@@ -10,6 +10,7 @@ import time
 import pytest
 
 import conftest
+import frames
 import servers
 from harness import DEADLINE, QUEUES, Daemon, Sim, poll
 
@@ -230,26 +231,29 @@ def header(properties, name):
 def event_ids(messages, redo):
     """Of the events in those messages that have this mark."""
     return {json.loads(line)["event_id"] for _, properties, body in messages if header(properties, "redo") == redo
-            for line in body.decode().split("\n")}
+            for line in frames.lines(body)}
 
 
-@pytest.mark.parametrize("events", [500, 1])
-def test_messages(make, broker, events):
+@pytest.mark.parametrize("events, packing", [(500, "lz4"), (500, "none"), (1, "lz4")])
+def test_messages(make, broker, events, packing):
     """Events committed, published and inserted are the same; messages look as other consumers expect them."""
     began = int(time.time())
     queues = {key: broker.copy(key) for key in MEMBERS}
-    daemon = make(bus=broker.server.url("?heartbeat=60"), extra=CALM + f"relay: {{batch: {{events: {events}}}}}\n")
+    daemon = make(bus=broker.server.url("?heartbeat=60"), extra=CALM + f"relay: {{batch: {{events: {events}}}}}\n"
+                  f"outbox: {{packing: {packing}}}\n")
     daemon.start()
     submit(daemon, profiles=20)
     books = daemon.wait_landed(broker)
     assert books["profile_log_events_q"][0] == 20
-    message_ids, published = [], 0
+    message_ids, published, packed = [], 0, 0
     for key, queue in queues.items():
         lines = []
         for method, properties, body in broker.take(queue):
-            objects = [json.loads(line) for line in body.decode().split("\n")]
+            objects = [json.loads(line) for line in frames.lines(body)]
             assert len(objects) == header(properties, "events") <= events
             assert properties.content_type == ("application/json" if len(objects) == 1 else "application/x-ndjson")
+            assert properties.content_encoding == ("lz4" if frames.is_frame(body) else None)
+            packed += frames.is_frame(body)
             assert properties.delivery_mode == 2 and header(properties, "schema") == 1
             assert set(properties.headers) == {"x-sluice-events", "x-sluice-schema"}
             assert began <= properties.timestamp <= time.time()
@@ -267,6 +271,7 @@ def test_messages(make, broker, events):
     assert daemon.metric("relay_events_total") == published
     assert daemon.metric("relay_messages_total") == len(message_ids)
     assert (published == len(message_ids)) == (events == 1)
+    assert (packed > 0) == (packing == "lz4" and events > 1)
     assert daemon.metric("relay_redo_total") == daemon.metric("sink_suspects_total") == 0
     begin = time.monotonic()
     assert daemon.stop() == 0

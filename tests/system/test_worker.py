@@ -17,6 +17,7 @@ import urllib.request
 
 import pytest
 
+import frames
 from harness import SOURCE, Daemon, Sim, poll
 
 FAST = """\
@@ -116,7 +117,7 @@ class Lab(Daemon):
     def events(self, queue):
         """Every event the outbox holds for queue; nothing takes any away."""
         return [json.loads(line) for payload, in self.store("SELECT payload FROM outbox WHERE queue = ?", queue)
-                for line in (payload if isinstance(payload, str) else payload.decode()).split("\n")]
+                for line in frames.lines(payload)]
 
     def logged(self, pattern):
         with open(self.log, errors="replace") as log:
