@@ -211,13 +211,14 @@ class Fresh(Chain):
     PER_SECOND = 20		# probes: tasks among those of the load whose rows are asked for
 
     def measure(self, _contender):
-        self.probing, self.numbers, self.made = True, people(1000000, PROBES), collections.deque()
+        self.probing, self.numbers, self.made = False, people(1000000, PROBES), collections.deque()
         with self.open() as sluiced:
             sluiced.start()
             self.began = time.time()
             load = Load(sluiced, RATE / 2 / EVENTS, self.probes)
             load.start()
-            time.sleep(5)
+            time.sleep(5)		# what happens once only
+            self.probing = True
             watch = self.meter(sluiced)
             seen, late = self.watch(10 if self.rig.quick else 120, 15 if self.rig.quick else 30)
             used = watch.stop()
