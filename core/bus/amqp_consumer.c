@@ -29,8 +29,11 @@
  */
 #define HELD_UP_MAX_MS 5000
 #define HELD_UP_LOOK_MS 1000
-/* What is on its way then: buffers of the network, and a few hundred messages. More goes back. */
+/* What is on its way then: buffers of the network, and a few hundred messages, as they travel. More goes back … */
 #define ON_ITS_WAY_MAX ((size_t)32 * 1024 * 1024)
+/* … and what is packed by whoever wants to fill our memory. */
+#define UNPACKED_MAX (8 * ON_ITS_WAY_MAX)
+#define UNPACKED_KEPT ((size_t)4 * 1024 * 1024)	/* memory that is kept for the next packed message */
 /* Paused for longer, deliveries go back for others: no broker waits for acknowledgements for ever. */
 #define PAUSE_MAX_MS 300000
 
@@ -185,6 +188,8 @@ static void add_delivery(struct amqp_consumer *consumer, bool side)
 	if (consumer->batch == NULL)
 		consumer->batch = amqp_spares_get(&consumer->spares, atomic_load(&consumer->generation));
 	amqp_batch_add(consumer->batch, delivery);
+	if (consumer->unpacked.cap > UNPACKED_KEPT)
+		buf_fini(&consumer->unpacked);
 	atomic_fetch_add(&consumer->held, 1);
 	atomic_fetch_add(&consumer->held_bytes, delivery->bytes);
 	if (amqp_batch_full(consumer->batch))
@@ -431,14 +436,28 @@ static int on_method(struct amqp_consumer *consumer, bool side, const amqp_metho
 static bool is_overfull(struct amqp_consumer *consumer, bool side)
 {
 	return !side && (atomic_load(&consumer->held) >= 2 * consumer->max_messages ||
-			 atomic_load(&consumer->held_bytes) >= consumer->max_bytes + ON_ITS_WAY_MAX);
+			 consumer->surplus >= ON_ITS_WAY_MAX ||
+			 atomic_load(&consumer->held_bytes) >= consumer->max_bytes + UNPACKED_MAX);
+}
+
+/* Counts what comes while there is no room. */
+static void note_surplus(struct amqp_consumer *consumer, bool side)
+{
+	if (side)
+		return;
+	if (atomic_load(&consumer->held_bytes) < consumer->max_bytes)
+		consumer->surplus = 0;
+	else
+		consumer->surplus += consumer->reading[side].body.len;
 }
 
 /* A message is complete. While paused it may come because an answer was waited for: then it goes back. */
 static int end_delivery(struct amqp_consumer *consumer, bool side, bool paused, struct error *err)
 {
-	bool back = (paused && consumer->answers > 0) || is_overfull(consumer, side);
+	bool back;
 
+	note_surplus(consumer, side);
+	back = (paused && consumer->answers > 0) || is_overfull(consumer, side);
 	consumer->reading[side].open = false;
 	if (back)
 		return nack(consumer, side, consumer->reading[side].delivery.tag, err);

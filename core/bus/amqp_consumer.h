@@ -55,6 +55,7 @@ struct amqp_consumer {
 		uint64_t left;
 	} reading[2];
 	struct buf unpacked;		/* body of the last packed message */
+	size_t surplus;			/* bytes that came over AMQP_MAIN since there was no room, as they travelled */
 	uint64_t suspects_left;		/* the next so many deliveries of AMQP_MAIN are suspect … */
 	int64_t suspect_until_ms;	/* … and those published before (wall clock) */
 	int64_t resolver_ms;		/* wall clock: the first delivery on AMQP_SIDE of this connection; 0: none */

@@ -19,6 +19,7 @@
 #include "bus/driver.h"
 #include "log/log.h"
 #include "loop/loop.h"
+#include "pack/frame.h"
 #include "store/store.h"
 
 #define READ_ROWS 512
@@ -300,14 +301,27 @@ static void deliver(struct direct *direct, const struct store_outbox_row *rows, 
 	arena_free(&arena);
 }
 
-static void on_rows(void *user, const struct store_outbox_row *rows, size_t count, const struct error *err)
+/* They wait for a program that can. */
+static bool can_read(const struct store_outbox_row *rows, size_t count, struct error *err)
+{
+	for (size_t i = 0; i < count; i++)
+		if (rows[i].packed && !frame_available()) {
+			error_set(err, ERR_INPUT, "events are packed with lz4, which this build of sluice has not");
+			return false;
+		}
+	return true;
+}
+
+static void on_rows(void *user, const struct store_outbox_row *rows, size_t count, const struct error *answer)
 {
 	struct direct *direct = user;
+	struct error err = *answer;
+	bool good = err.code == ERR_NONE && can_read(rows, count, &err);
 
 	direct->reading = false;
-	if (!answered(direct, err) || !direct->started)
+	if (!answered(direct, &err) || !direct->started)
 		return;
-	if (err->code != ERR_NONE) {
+	if (!good) {
 		loop_timer_start(direct->read_timer, backoff_next(&direct->read_backoff), 0);
 		return;
 	}

@@ -65,6 +65,8 @@ static void forget_settings(struct conf_model *part, enum conf_role role)
 		part->timer_lease_ms = part->keep_complete_ms = part->keep_failed_ms = 0;
 	if (role != CONF_FOR_RELAY)
 		part->relay_events = part->relay_age_ms = part->relay_lease_ms = part->relay_window = 0;
+	if (role == CONF_FOR_SINK)
+		part->packing = CONF_PACK_NOT;
 	if (role != CONF_FOR_SINK) {
 		part->suspect_wait_ms = 0;
 		part->engine = CONF_PLAIN;

@@ -54,6 +54,8 @@ static int unpack_some(LZ4F_dctx *context, struct buf *out, const char **at, con
 
 	*made_r = STEP;
 	*left_r = LZ4F_decompress(context, to, made_r, *at, &used, NULL);
+	if (LZ4F_isError(*left_r) && strcmp(LZ4F_getErrorName(*left_r), "ERROR_allocation_failed") == 0)
+		abort();		/* no memory */
 	if (LZ4F_isError(*left_r))
 		return error_set(err, ERR_CONTENT, "packed with lz4, and damaged: %s", LZ4F_getErrorName(*left_r));
 	if (*at < end && used == 0 && *made_r == 0)

@@ -17,7 +17,7 @@ struct error;
 
 /* Whether this build has it: without, frame_pack may not be called and frame_unpack fails. */
 bool frame_available(void);
-/* Whether the bytes begin as a frame does; no text does. */
+/* Whether the bytes begin as a frame does; no JSON does. */
 bool frame_is(const char *bytes, size_t len);
 /* Appends the bytes as one frame. */
 void frame_pack(struct buf *out, const char *bytes, size_t len);

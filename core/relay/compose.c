@@ -22,11 +22,14 @@ struct filling {
 	size_t bytes;			/* … of so many bytes */
 };
 
+/* Packed ones of a queue together, for a message is packed as a whole or not. */
 static int compare_rows(const void *left, const void *right)
 {
 	const struct store_outbox_row *a = left, *b = right;
 	int order = strcmp(a->queue, b->queue);
 
+	if (order == 0)
+		order = b->packed - a->packed;
 	return order != 0 ? order : (a->id > b->id) - (a->id < b->id);
 }
 
@@ -139,7 +142,9 @@ static void add_row(struct filling *filling, size_t index)
 	const struct store_outbox_row *row = &filling->lane->rows[index];
 	const struct conf_model *conf = filling->lane->relay->conf;
 
-	if (row->events > (uint64_t)conf->relay_events || row->bytes > (size_t)conf->relay_bytes)
+	/* What waits may be packed by another node's settings, or by earlier ones. */
+	if (row->events > (uint64_t)conf->relay_events || row->bytes > (size_t)conf->relay_bytes ||
+	    (row->packed && conf->packing == CONF_PACK_NOT))
 		add_lines(filling, index);
 	else if (row->packed)
 		add_packed(filling, index);

@@ -111,6 +111,7 @@ static void pack(struct group_row *row)
 {
 	size_t len = row->payload.len;
 
+	buf_clear(&row->packed);
 	buf_addc(&row->payload, '\n');
 	frame_pack(&row->packed, row->payload.data, len + 1);
 	row->payload.len = len;

@@ -17,7 +17,7 @@ struct arena;
 struct group_row {
 	char *queue;			/* owned */
 	struct buf payload;		/* newline-separated, no newline at the end, no U+0000 */
-	struct buf packed;		/* the same as an LZ4 frame, after group_outbox_end; empty: it is to be written as it is */
+	struct buf packed;		/* after group_outbox_end: an LZ4 frame of it and a newline; empty: it goes as it is */
 	uint32_t events;
 };
 struct group_outbox {

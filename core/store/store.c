@@ -120,18 +120,21 @@ int store_outbox_text(const struct store_outbox_row *row, struct arena *arena, c
 	struct buf text;
 	int rc;
 
-	*text_r = row->payload;
-	*len_r = row->payload_len;
-	if (!row->packed)
+	if (!row->packed) {
+		*text_r = row->payload;
+		*len_r = row->payload_len;
 		return 0;
+	}
 	buf_init(&text);
 	rc = frame_unpack(&text, row->payload, row->payload_len, row->bytes + 1, err);
 	if (rc == 0 && text.len > 0)
 		text.len--;		/* the newline of the last event */
-	if (rc == 0) {
-		*text_r = arena_strndup(arena, text.len > 0 ? text.data : "", text.len);
-		*len_r = text.len;
+	if (rc < 0) {
+		buf_clear(&text);
+		buf_add_hex(&text, row->payload, row->payload_len);
 	}
+	*text_r = arena_strndup(arena, text.len > 0 ? text.data : "", text.len);
+	*len_r = text.len;
 	buf_fini(&text);
 	return rc;
 }

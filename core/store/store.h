@@ -499,7 +499,10 @@ void store_outbox_get(struct store *store, const int64_t *ids, size_t count, sto
  */
 void store_hold(struct store *store, const char *name, const char *holder, int64_t hold_ms, store_count_fn *done,
 		void *user);
-/* The events of a row that was read: borrowed from it, or unpacked, in the arena. ERR_CONTENT: it is damaged. */
+/*
+ * The events of a row that was read: borrowed from it, or unpacked, in the arena.
+ * ERR_CONTENT: it is damaged; the text is what there is, as hexadecimal digits.
+ */
 int store_outbox_text(const struct store_outbox_row *row, struct arena *arena, const char **text_r, size_t *len_r,
 		      struct error *err);
 /* Rows written for direct: readers become relays' rows; their queue stays. count: rows. */

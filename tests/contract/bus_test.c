@@ -231,7 +231,7 @@ static void emit_packed(struct fixture *fx, size_t count)
 		commit.outbox_count = 1;
 		fixture_write(fx, &commit, 1);
 	} else {
-		/* As a relay does: frames of several rows. */
+		/* Frames, wherever one ends and the next begins. */
 		frame_pack(&frames, text.data, text.len / 2);
 		frame_pack(&frames, text.data + text.len / 2, text.len - text.len / 2);
 		publish_one(fx, frames.data, frames.len, (uint32_t)count, true);

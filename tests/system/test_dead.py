@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import frames
 import harness
 from harness import Daemon, Sim, poll
 
@@ -194,6 +195,13 @@ def test_beside_a_daemon(tmp_path):
         again = poll("the letter again", lambda: [found for found in letters() if found["count"] == 2])[0]
         assert again["first"] == letter["first"] and again["last"] > letter["last"]
         daemon.ctl("dead", "drop", again["id"], "--yes")
+
+        damaged = frames.pack(b'{"n":1}\n{"n":2}\n' * 100)[:-9]
+        write("INSERT INTO outbox (queue, events, bytes, created_ms, payload) VALUES (?, 200, 1599, 0, ?)", QUEUE, damaged)
+        letter = poll("the damaged row", letters)[0]
+        assert "packed with lz4, and cut off" in letter["reason"]
+        assert json.loads(daemon.ctl("dead", "show", letter["id"], "--json").stdout)["payload"] == damaged.hex()
+        daemon.ctl("dead", "drop", letter["id"], "--yes")
 
         for turn in range(2):
             write("INSERT INTO dead_letter (queue, dedup_id, payload, reason, code, first_at, last_at, count)"

@@ -352,6 +352,7 @@ static void pack_rows(struct bench *bench)
 {
 	struct buf text, frames;
 
+	bench->conf.packing = CONF_PACK_LZ4;
 	buf_init(&text);
 	for (size_t i = 0; i < bench->lane->row_count; i++) {
 		struct store_outbox_row *row = &bench->lane->rows[i];
@@ -431,11 +432,32 @@ static void packed_and_other_rows_stay_apart(void **state)
 	bench->lane->row_count = 2;
 	pack_rows(bench);
 	bench->lane->row_count = 4;
+	/* Whatever came first, there is one message of each kind. */
+	bench->lane->rows[0].id = 7;
+	bench->lane->rows[1].id = 9;
+	bench->lane->rows[3].id = 8;
 	compose(bench->lane, false, on_made);
 	assert_int_equal(bench->count, 2);
-	assert_packed_message(bench, 0, "1:0", "1\n2\n3\n4\n", 4);
+	assert_packed_message(bench, 0, "7:0", "1\n2\n3\n4\n", 4);
 	assert_message(bench, 1, "x", "a", "3:0", "5\n6\n7", 3);
 	assert_false(bench->parcels[1]->message.packed);
+}
+
+/* As with another node's settings, or before a reload. */
+static void nothing_packed_leaves_where_that_is_not_wanted(void **state)
+{
+	struct bench *bench = *state;
+	const struct row rows[] = {{"x/a", "1\n2"}, {"x/a", "3\n4"}, {"x/a", "5"}};
+
+	set_rows(bench, rows, 3);
+	bench->lane->row_count = 2;
+	pack_rows(bench);
+	bench->lane->row_count = 3;
+	bench->conf.packing = CONF_PACK_NOT;
+	compose(bench->lane, false, on_made);
+	assert_int_equal(bench->count, 1);
+	assert_message(bench, 0, "x", "a", "1:0", "1\n2\n3\n4\n5", 5);
+	assert_false(bench->parcels[0]->message.packed);
 }
 
 /* As after relay.batch was made smaller. */
@@ -452,7 +474,7 @@ static void packed_rows_that_are_too_large_are_unpacked(void **state)
 	assert_packed_message(bench, 2, "2:0", "3\n", 1);
 }
 
-/* Nothing is lost: it goes as it is, by itself, to who sets aside what cannot be read. */
+/* Nothing is lost: it goes as it is to who sets aside what cannot be read. */
 static void damaged_rows_go_as_they_are(void **state)
 {
 	struct bench *bench = *state;
@@ -470,7 +492,8 @@ static void damaged_rows_go_as_they_are(void **state)
 	assert_message(bench, 3, "x", "a", "3:0", "5", 1);
 	compose_letters(bench->parcels[2], NULL);
 	assert_int_equal(bench->parcels[2]->letter_count, 1);
-	assert_int_equal(bench->parcels[2]->letters[0].payload_len, bench->lane->rows[1].payload_len);
+	assert_int_equal(bench->parcels[2]->letters[0].payload_len, 2 * bench->lane->rows[1].payload_len);
+	assert_memory_equal(bench->parcels[2]->letters[0].payload, "04224d18", 8);
 }
 
 static void letters_of_packed_messages_are_single_events(void **state)
@@ -857,6 +880,7 @@ int main(void)
 		CASE(packed_rows_are_joined_as_they_are),
 		CASE(packed_messages_end_by_what_is_in_them),
 		CASE(packed_and_other_rows_stay_apart),
+		CASE(nothing_packed_leaves_where_that_is_not_wanted),
 		CASE(packed_rows_that_are_too_large_are_unpacked),
 		CASE(damaged_rows_go_as_they_are),
 		CASE(letters_of_packed_messages_are_single_events),
