@@ -68,19 +68,6 @@ void buf_grow_addc(struct buf *buf, char c)
 	buf->len++;
 }
 
-void buf_add_hex(struct buf *buf, const void *bytes, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-	const unsigned char *from = bytes;
-	char *to = buf_reserve(buf, 2 * len);
-
-	for (size_t i = 0; i < len; i++) {
-		*to++ = digits[from[i] >> 4];
-		*to++ = digits[from[i] & 15];
-	}
-	buf->len += 2 * len;
-}
-
 void buf_adds(struct buf *buf, const char *text)
 {
 	buf_add(buf, text, strlen(text));

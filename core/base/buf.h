@@ -29,7 +29,6 @@ static inline void buf_addc(struct buf *buf, char c)
 	}
 }
 void buf_adds(struct buf *buf, const char *text);
-void buf_add_hex(struct buf *buf, const void *bytes, size_t len);	/* two digits for each byte */
 void buf_printf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *buf, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Removes the first n bytes. */

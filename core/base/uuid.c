@@ -65,10 +65,15 @@ char *uuid_from(char out[UUID_TEXT_SIZE], const void *bytes, size_t len)
 	return uuid_text(out, hash, 8);
 }
 
+char *hex_text(char *out, const void *bytes, size_t len)
+{
+	return sodium_bin2hex(out, 2 * len + 1, bytes, len);
+}
+
 char *sha256_hex(char out[SHA256_TEXT_SIZE], const void *bytes, size_t len)
 {
 	unsigned char hash[crypto_hash_sha256_BYTES];
 
 	crypto_hash_sha256(hash, bytes, len);
-	return sodium_bin2hex(out, SHA256_TEXT_SIZE, hash, sizeof(hash));
+	return hex_text(out, hash, sizeof(hash));
 }

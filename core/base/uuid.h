@@ -14,6 +14,8 @@ uint64_t random_u64(void);
 char *uuid_random(char out[UUID_TEXT_SIZE]);
 /* A version 8 UUID from the hash of the bytes: the same bytes give the same identifier for ever. */
 char *uuid_from(char out[UUID_TEXT_SIZE], const void *bytes, size_t len);
+/* Two hexadecimal digits for each byte; out has room for 2 * len + 1. Returns out. */
+char *hex_text(char *out, const void *bytes, size_t len);
 /* SHA-256 as 64 hexadecimal digits. */
 #define SHA256_TEXT_SIZE 65
 char *sha256_hex(char out[SHA256_TEXT_SIZE], const void *bytes, size_t len);

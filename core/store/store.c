@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/scheme.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "pack/frame.h"
 
 #define STORE_CHECK(store) assert((store) != NULL && (store)->magic == STORE_MAGIC)
@@ -118,7 +119,7 @@ int store_outbox_text(const struct store_outbox_row *row, struct arena *arena, c
 		      struct error *err)
 {
 	struct buf text;
-	int rc;
+	bool good;
 
 	if (!row->packed) {
 		*text_r = row->payload;
@@ -126,17 +127,16 @@ int store_outbox_text(const struct store_outbox_row *row, struct arena *arena, c
 		return 0;
 	}
 	buf_init(&text);
-	rc = frame_unpack(&text, row->payload, row->payload_len, row->bytes + 1, err);
-	if (rc == 0 && text.len > 0)
-		text.len--;		/* the newline of the last event */
-	if (rc < 0) {
-		buf_clear(&text);
-		buf_add_hex(&text, row->payload, row->payload_len);
+	good = frame_unpack(&text, row->payload, row->payload_len, row->bytes + 1, err) == 0;
+	if (good) {
+		*len_r = text.len > 0 ? text.len - 1 : 0;	/* without the newline of the last event */
+		*text_r = arena_strndup(arena, text.len > 0 ? text.data : "", *len_r);
+	} else {
+		*len_r = 2 * row->payload_len;
+		*text_r = hex_text(arena_alloc(arena, *len_r + 1), row->payload, row->payload_len);
 	}
-	*text_r = arena_strndup(arena, text.len > 0 ? text.data : "", text.len);
-	*len_r = text.len;
 	buf_fini(&text);
-	return rc;
+	return good ? 0 : -1;
 }
 
 const char *store_failure_text(char out[STORE_FAILURE_TEXT], const char *data)

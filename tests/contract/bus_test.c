@@ -201,14 +201,9 @@ static void emit(struct fixture *fx, size_t count)
 	for (i = 0; i < count; i++) {
 		char payload[40];
 		struct store_outbox out = {fx->queue, payload, 0, 1};
-		struct store_commit commit;
 
 		out.payload_len = (size_t)snprintf(payload, sizeof(payload), "{\"n\":%zu}", i);
-		fixture_submit(fx, 1);
-		commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
-		commit.outbox = &out;
-		commit.outbox_count = 1;
-		fixture_write(fx, &commit, 1);
+		fixture_emit(fx, &out, 1);
 	}
 }
 
@@ -223,13 +218,8 @@ static void emit_packed(struct fixture *fx, size_t count)
 		buf_printf(&text, "{\"n\":%zu}\n", i);
 	if (is_direct()) {
 		struct store_outbox out = {fx->queue, text.data, text.len, (uint32_t)count};
-		struct store_commit commit;
 
-		fixture_submit(fx, 1);
-		commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
-		commit.outbox = &out;
-		commit.outbox_count = 1;
-		fixture_write(fx, &commit, 1);
+		fixture_emit(fx, &out, 1);
 	} else {
 		/* Frames, wherever one ends and the next begins. */
 		frame_pack(&frames, text.data, text.len / 2);

@@ -173,6 +173,17 @@ void fixture_write(struct fixture *fx, struct store_commit *group, size_t count)
 			fail_msg("member %zu: outcome %d: %s", i, (int)group[i].outcome, group[i].error.text);
 }
 
+void fixture_emit(struct fixture *fx, const struct store_outbox *rows, size_t count)
+{
+	struct store_commit commit;
+
+	fixture_submit(fx, 1);
+	commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
+	commit.outbox = rows;
+	commit.outbox_count = count;
+	fixture_write(fx, &commit, 1);
+}
+
 int64_t fixture_rescue(struct fixture *fx)
 {
 	int64_t count;

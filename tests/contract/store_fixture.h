@@ -64,6 +64,8 @@ struct store_commit fixture_commit(const struct task_row *row, enum store_end en
 const char **fixture_values(struct fixture *fx);
 /* Commits one group and expects every member committed. */
 void fixture_write(struct fixture *fx, struct store_commit *group, size_t count);
+/* One task that is completed with these rows for the outbox. */
+void fixture_emit(struct fixture *fx, const struct store_outbox *rows, size_t count);
 /* Lets the leases of all tasks claimed with lease_ms = 1 run out, and rescues. */
 int64_t fixture_rescue(struct fixture *fx);
 

@@ -209,18 +209,13 @@ static struct relay_answer *turn(struct fixture *fx, const struct relay *relay, 
 static void commit_rows(struct fixture *fx, int from, size_t count)
 {
 	struct store_outbox *rows = arena_alloc(fx->arena, count * sizeof(*rows));
-	struct store_commit commit;
 
-	fixture_submit(fx, 1);
-	commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
 	for (size_t i = 0; i < count; i++) {
 		rows[i] = (struct store_outbox){.queue = arena_printf(fx->arena, "%s/%zu", fx->queue, i),
 						.payload = arena_printf(fx->arena, "{\"n\":%3d}", from + (int)i),
 						.payload_len = 9, .events = 1};
 	}
-	commit.outbox = rows;
-	commit.outbox_count = count;
-	fixture_write(fx, &commit, 1);
+	fixture_emit(fx, rows, count);
 }
 
 static void commit_groups(struct fixture *fx, size_t groups)
@@ -534,7 +529,6 @@ static void packed_rows_come_as_they_are(void **state)
 	struct fixture *fx = *state;
 	struct relay a = relay_named(fx, "a");
 	struct store_outbox out = {.queue = fx->queue, .events = 200};
-	struct store_commit commit;
 	struct relay_answer *rows;
 	struct buf events;
 
@@ -547,11 +541,7 @@ static void packed_rows_come_as_they_are(void **state)
 		buf_printf(&events, "%s{\"n\":%zu}", i > 0 ? "\n" : "", i);
 	out.payload = events.data;
 	out.payload_len = events.len;
-	fixture_submit(fx, 1);
-	commit = fixture_commit(fixture_claim(fx), STORE_COMPLETE);
-	commit.outbox = &out;
-	commit.outbox_count = 1;
-	fixture_write(fx, &commit, 1);
+	fixture_emit(fx, &out, 1);
 	keep(fx, &a, 60000);
 	rows = turn(fx, &a, NULL);
 	assert_packed(fx, rows, events.data);
